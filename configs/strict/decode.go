@@ -1,14 +1,13 @@
 package strict
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"strings"
 	"time"
-
-	"bytes"
 
 	"gopkg.in/yaml.v3"
 )
@@ -150,6 +149,12 @@ func (d *Decoder) value(n *yaml.Node, out reflect.Value) {
 	case reflect.PointerTo(nodeType):
 		out.Set(reflect.ValueOf(n))
 		return
+	}
+	if _, ok := d.expanded[n]; !ok && n.Kind == yaml.ScalarNode && n.Style&yaml.TaggedStyle != 0 {
+		if _, err := scalarOf(n); err != nil { // "!!int x" is wrong whatever it is decoded into
+			d.Errorf(n, "leave out the tag", "%v", err)
+			return
+		}
 	}
 	if isNull(n) {
 		switch out.Kind() {

@@ -217,6 +217,7 @@ var badTable = []struct {
 	{"UTF-16", "\xff\xfea\x00", "f.yaml:1:1: the file is in UTF-16", ""},
 	{"a control character", "listen: a\x00b\n", "f.yaml:1:10: control character U+0000 is not allowed", ""},
 	{"an anchor in itself", "free: &a [*a]\n", `f.yaml:1:11: anchor "a" contains itself`, ""},
+	{"a tag that does not fit", "name: !!int x\n", `f.yaml:1:7: cannot be decoded as !!int`, "leave out the tag"},
 	{"a merge of a text", "<<: x\n", `f.yaml:1:5: "<<" takes a mapping or a list of mappings, got "x"`, ""},
 	{"a type that decodes itself", "device: [a]\n", "f.yaml:1:9: want a name or {field: name}", "write a name"},
 	{"a key unknown to a type that decodes itself", "device: {fild: a}\n", `f.yaml:1:10: unknown key "fild"`, `did you mean "field"?`},
