@@ -1,0 +1,279 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"weir/ingest/event"
+)
+
+// Config is what a Log needs to know. Zero values take the defaults said.
+type Config struct {
+	Dir        string // data directory; the embedded server's store is a folder in it
+	URL        string // "embedded" (default) or a NATS URL such as nats://127.0.0.1:4222
+	Partitions int    // 0: as the log was made, or half the cores for a new one
+	Replicas   int    // of each stream in a cluster; default 1
+
+	MaxAge   time.Duration // batches older than this are removed; 0 keeps them
+	MaxBytes int64         // all partitions together; 0 is unlimited
+	MinFree  int64         // bytes the file system must have free for an append (embedded only)
+
+	BatchBytes int           // how much one append takes; default 256 KiB
+	MaxMessage int           // largest record in bytes; default 1 MiB
+	Linger     time.Duration // how long an append waits for more at low rates; default 0
+	TailBytes  int           // bound of the newest batches kept in memory for each partition; default 32 MiB
+
+	// Decode adds events and rejects to a batch whose messages are parsed. It
+	// is called once a batch, by any goroutine. Nil leaves batches undecoded.
+	Decode func(*event.Batch)
+
+	Metrics *Metrics // nil: made and not exported
+	Log     *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.URL == "" {
+		c.URL = "embedded"
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.BatchBytes == 0 {
+		c.BatchBytes = 256 << 10
+	}
+	if c.MaxMessage == 0 {
+		c.MaxMessage = 1 << 20
+	}
+	if c.TailBytes == 0 {
+		c.TailBytes = 32 << 20
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+	return c
+}
+
+// ErrLocked is returned by Open when another process has the data directory open.
+var ErrLocked = errors.New("data directory is in use by another process")
+
+// Log is the event log with its cursors, states and dead letters.
+type Log struct {
+	cfg  Config
+	lock *os.File
+	free free
+	ns   *server.Server // nil in a cluster
+	nc   *nats.Conn
+	js   jetstream.JetStream
+
+	parts   []*Partition
+	cursors jetstream.KeyValue
+	meta    jetstream.KeyValue
+	state   jetstream.ObjectStore
+	dead    jetstream.Stream
+
+	closeOnce sync.Once
+}
+
+// Open opens or makes the log. A new log gets its partitions now; their number
+// is kept with it for good, since a device must stay in its partition.
+func Open(ctx context.Context, cfg Config) (*Log, error) {
+	l := &Log{cfg: cfg.withDefaults()}
+	if err := l.open(ctx); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Log) open(ctx context.Context) error {
+	if l.cfg.URL == "embedded" {
+		if err := l.startEmbedded(); err != nil {
+			return err
+		}
+	} else {
+		nc, err := nats.Connect(l.cfg.URL, nats.Name("weir"), nats.MaxReconnects(-1), nats.Timeout(10*time.Second))
+		if err != nil {
+			return fmt.Errorf("connect to the log at %s: %w", redactURL(l.cfg.URL), err)
+		}
+		l.nc = nc
+	}
+	var err error
+	if l.js, err = jetstream.New(l.nc); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	if err := l.openStores(ctx); err != nil {
+		return err
+	}
+	n, err := l.partitionCount(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		p, err := openPartition(ctx, l, i, n)
+		if err != nil {
+			return fmt.Errorf("open partition %d of the log: %w", i, err)
+		}
+		l.parts = append(l.parts, p)
+	}
+	return nil
+}
+
+func redactURL(u string) string {
+	if at := strings.LastIndexByte(u, '@'); at >= 0 {
+		if s := strings.Index(u, "://"); s >= 0 && s < at {
+			return u[:s+3] + "[redacted]" + u[at:]
+		}
+	}
+	return u
+}
+
+func (l *Log) startEmbedded() error {
+	if err := os.MkdirAll(l.cfg.Dir, 0o750); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	f, err := lockDir(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	l.lock = f
+	ns, err := server.NewServer(&server.Options{
+		ServerName: "weir",
+		JetStream:  true,
+		StoreDir:   l.storeDir(),
+		DontListen: true,
+		SyncAlways: true, // an append's acknowledgement follows its fsync
+		MaxPayload: int32(l.maxPayload()),
+		// Retention bounds the log and MinFree the disk: the server's own guess
+		// at what the disk can hold would refuse a log larger than today's free space.
+		JetStreamMaxStore:  1 << 60,
+		JetStreamMaxMemory: 256 << 20,
+		NoSigs:             true,
+		NoLog:              true,
+	})
+	if err != nil {
+		return fmt.Errorf("start the embedded log server: %w", err)
+	}
+	l.ns = ns
+	ns.SetLoggerV2(serverLogger{l.cfg.Log.With("component", "jetstream")}, false, false, false)
+	ns.Start()
+	if !ns.ReadyForConnections(60 * time.Second) {
+		return fmt.Errorf("start the embedded log server in %s: not ready after 60 s", l.cfg.Dir)
+	}
+	if l.nc, err = nats.Connect("", nats.InProcessServer(ns), nats.Name("weir"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond)); err != nil {
+		return fmt.Errorf("connect to the embedded log server: %w", err)
+	}
+	return nil
+}
+
+func (l *Log) storeDir() string { return filepath.Join(l.cfg.Dir, "log") }
+
+// maxPayload leaves room for one batch and the largest record on top of it.
+func (l *Log) maxPayload() int {
+	return max(8<<20, l.cfg.BatchBytes+l.cfg.MaxMessage+64<<10)
+}
+
+func (l *Log) openStores(ctx context.Context) error {
+	r := l.cfg.Replicas
+	var err error
+	if l.meta, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_meta", Replicas: r}); err != nil {
+		return fmt.Errorf("open the log's key-value store: %w", err)
+	}
+	if l.cursors, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_cursors", Replicas: r}); err != nil {
+		return fmt.Errorf("open the cursors: %w", err)
+	}
+	if l.state, err = l.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "weir_state", Replicas: r}); err != nil {
+		return fmt.Errorf("open the state store: %w", err)
+	}
+	l.dead, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: "WEIR_DEAD", Subjects: []string{"weir.dead.>"}, Storage: jetstream.FileStorage, Replicas: r,
+		MaxMsgsPerSubject: 1, // the same message dead-lettered again replaces itself
+		MaxBytes:          4 << 30, Discard: jetstream.DiscardOld, AllowDirect: true,
+	})
+	if err != nil {
+		return fmt.Errorf("open the dead letters: %w", err)
+	}
+	return nil
+}
+
+// partitionCount returns the number of partitions the log was made with, or
+// settles it for a new log.
+func (l *Log) partitionCount(ctx context.Context) (int, error) {
+	e, err := l.meta.Get(ctx, "partitions")
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		n := l.cfg.Partitions
+		if n == 0 {
+			n = defaultPartitions()
+		}
+		if _, err := l.meta.Create(ctx, "partitions", []byte(strconv.Itoa(n))); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+			return 0, fmt.Errorf("keep the number of partitions: %w", err)
+		}
+		e, err = l.meta.Get(ctx, "partitions")
+		if err != nil {
+			return 0, fmt.Errorf("read the number of partitions: %w", err)
+		}
+	} else if err != nil {
+		return 0, fmt.Errorf("read the number of partitions: %w", err)
+	}
+	n, err := strconv.Atoi(string(e.Value()))
+	if err != nil || n < 1 || n > 1024 {
+		return 0, fmt.Errorf("the log says it has %q partitions, which is no number from 1 to 1024", e.Value())
+	}
+	if l.cfg.Partitions != 0 && l.cfg.Partitions != n {
+		return 0, fmt.Errorf("log.partitions is %d, but the log was made with %d and a device must stay in its partition: set it to %d or use a new data_dir", l.cfg.Partitions, n, n)
+	}
+	return n, nil
+}
+
+// Partitions returns how many partitions the log has.
+func (l *Log) Partitions() int { return len(l.parts) }
+
+// Partition returns partition i.
+func (l *Log) Partition(i int) *Partition { return l.parts[i] }
+
+// Metrics returns the log's metrics.
+func (l *Log) Metrics() *Metrics { return l.cfg.Metrics }
+
+// Close stops the server and gives the directory back. It is idempotent.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		if l.nc != nil {
+			l.nc.Close()
+		}
+		if l.ns != nil {
+			l.ns.Shutdown()
+			l.ns.WaitForShutdown()
+		}
+		if l.lock != nil {
+			l.lock.Close() // ends the flock
+		}
+	})
+	return nil
+}
+
+// serverLogger passes on what the embedded server has to say. Notices are
+// debug messages here: an operator of weir runs no NATS server that they know of.
+type serverLogger struct{ log *slog.Logger }
+
+func (s serverLogger) Noticef(f string, v ...any) { s.log.Debug(fmt.Sprintf(f, v...)) }
+func (s serverLogger) Warnf(f string, v ...any)   { s.log.Warn(fmt.Sprintf(f, v...)) }
+func (s serverLogger) Fatalf(f string, v ...any)  { s.log.Error(fmt.Sprintf(f, v...)) }
+func (s serverLogger) Errorf(f string, v ...any)  { s.log.Error(fmt.Sprintf(f, v...)) }
+func (s serverLogger) Debugf(string, ...any)      {}
+func (s serverLogger) Tracef(string, ...any)      {}
