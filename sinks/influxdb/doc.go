@@ -1,0 +1,51 @@
+// Package influxdb writes events, recordings and alerts to InfluxDB: 2.x (and
+// what speaks its write API) with a token, 1.8 with user and password.
+//
+//	batches ─▶ encoder ─▶ one body of lines ─▶ POST /api/v2/write ─┬─ 2xx      delivered
+//	            │    ▲                                             ├─ 400/422  repair: see below
+//	            ▼    │                                             ├─ 413      two halves
+//	          Types (measurement, field) ─▶ type                   └─ other    *event.RetryError
+//
+// # What a point is
+//
+// Measurement from the event, tags = device and the event's tags in the order of
+// their keys, fields = the event's fields, time = event time. Nothing else goes
+// into a point's identity, so the same event written twice is one point. Names
+// that InfluxDB reserves get an underscore behind: a tag or field "time" is
+// written as "time_". Null, NaN and infinite fields are left out; an event
+// without any field left is filtered.
+//
+// An alert's transition is a point of the measurement weir_alerts, at the time
+// of the transition.
+//
+// # Types
+//
+// A field keeps the type that it was first seen with. A value that can be
+// written in that type without loss of meaning is (integer to float, "52.6" to
+// a float, a number to text in a string field), and is counted as coerced; the
+// message of any other is dead-lettered with the measurement, the field and
+// both types. When the server says that it knows a field as another type, it is
+// right: that type is learnt.
+//
+// # Repair
+//
+// A refusal is about single lines, so the rest must not suffer. The server's
+// answer is read first, as it often says what is wrong:
+//
+//  1. a field's type conflicts: learn the type, encode the lines anew, send again;
+//  2. the text names lines that it can't parse: those messages are dead, send the rest;
+//  3. points beyond the retention policy: find the boundary in time by binary search;
+//  4. anything else: halve the messages until each refused one stands alone.
+//
+// The messages that stay refused are dead-lettered with the server's words.
+// Repair of n messages takes at most about 2n requests however wrong they are,
+// and usually two. A refusal that is not about lines at all (a database that does
+// not exist, a wrong token, an answer that is not InfluxDB's) is an outage that
+// an operator must end: everything is retried, nothing is lost.
+//
+// # Concurrency
+//
+// One Sink serves all partitions: Handle may be called by several goroutines at
+// a time. Each call takes an encoder of its own from a free list; the learnt
+// types and the HTTP connections are shared.
+package influxdb

@@ -1,0 +1,309 @@
+package influxdb
+
+import (
+	"errors"
+	"strings"
+
+	"weir/ingest/event"
+	"weir/sinks/lineprotocol"
+)
+
+// unit is the lines of one message in the encoder's body: what is delivered or
+// dead-lettered as a whole.
+type unit struct {
+	batch   int32
+	message uint32
+	end     int // of its lines in the body; they begin where the unit before ends
+}
+
+// encoder turns events into lines. It belongs to one goroutine at a time; only
+// the fieldTypes that its columns point to are shared.
+type encoder struct {
+	types    *Types
+	unit     int64 // ns in one unit of the timestamps
+	unsigned bool  // the server knows unsigned integers; 1.8 does not
+	natural  bool  // write each value in its own type, whatever is learnt: used by repair
+
+	body  []byte
+	units []unit
+	lines int // in body
+
+	measurements map[string]*measurement
+	columns      int          // in all measurements
+	last         *measurement // of the event before: mostly the same
+
+	coerced, skipped uint64 // values; taken over into the metrics after a call
+}
+
+// measurement is what is known of the events of one measurement.
+type measurement struct {
+	name    string
+	escaped []byte // with ",device=" behind: what nearly every line begins with
+	bare    int    // length of the name alone in escaped
+	columns map[string]*column
+	// shapes remembers which columns an event with so many fields had last:
+	// devices of one source send the same fields in the same order, so that a
+	// comparison does what a map would.
+	shapes [8][]*column
+}
+
+// column is one field of a measurement.
+type column struct {
+	name string
+	key  []byte     // escaped, with "=" behind
+	typ  *fieldType // nil when there is no room to learn it
+}
+
+func newEncoder(types *Types, unit int64, unsigned bool) *encoder {
+	return &encoder{types: types, unit: unit, unsigned: unsigned, measurements: map[string]*measurement{}}
+}
+
+// reset empties the body.
+func (e *encoder) reset() { e.body, e.units, e.lines = e.body[:0], e.units[:0], 0 }
+
+var errNoMeasurement = errors.New("the event has no measurement; name one in its source")
+
+// addEvents appends the lines of one message's events, all or none of them, as
+// one unit. It returns how many lines they are: 0 if no event has a field that
+// can be written.
+func (e *encoder) addEvents(batch int, message uint32, events []event.Event) (int, error) {
+	start, before := len(e.body), e.lines
+	for i := range events {
+		if err := e.addEvent(&events[i]); err != nil {
+			e.body, e.lines = e.body[:start], before
+			return 0, err
+		}
+	}
+	return e.endUnit(batch, message, start, before), nil
+}
+
+func (e *encoder) endUnit(batch int, message uint32, start, before int) int {
+	if len(e.body) > start {
+		e.units = append(e.units, unit{int32(batch), message, len(e.body)})
+	}
+	return e.lines - before
+}
+
+func (e *encoder) addEvent(ev *event.Event) error {
+	if ev.Measurement == "" {
+		return errNoMeasurement
+	}
+	m := e.last
+	if m == nil || m.name != ev.Measurement {
+		m = e.measurement(ev.Measurement)
+	}
+	start := len(e.body)
+	e.body = appendSeries(e.body, m, ev)
+
+	shape := &m.shapes[len(ev.Fields)&7]
+	sep := byte(' ')
+	for i := range ev.Fields {
+		f := &ev.Fields[i]
+		kind := f.Value.Kind()
+		if kind == event.Null {
+			continue
+		}
+		if kind == event.Float && f.Value.Literal() == "" {
+			if x, _ := f.Value.Float(); !lineprotocol.Finite(x) {
+				e.skipped++
+				continue
+			}
+		}
+		var c *column
+		if i < len(*shape) && (*shape)[i].name == f.Name {
+			c = (*shape)[i]
+		} else {
+			c = e.column(m, f.Name)
+			// Fields that were skipped leave a gap: then the shape is not extended.
+			if i < len(*shape) {
+				(*shape)[i] = c
+			} else if i == len(*shape) {
+				*shape = append(*shape, c)
+			}
+		}
+		v := f.Value
+		if want := e.typeOf(c, v); want != kind {
+			w, ok := coerce(v, want)
+			if !ok {
+				e.body = e.body[:start]
+				return &TypeError{strings.Clone(m.name), c.name, cloneValue(v), want}
+			}
+			v = w
+			e.coerced++
+		}
+		e.body = append(e.body, sep)
+		e.body = append(e.body, c.key...)
+		e.body = appendValue(e.body, v)
+		sep = ','
+	}
+	if sep == ' ' { // no field
+		e.body = e.body[:start]
+		return nil
+	}
+	e.body = append(e.body, ' ')
+	e.body = appendInt(e.body, floorDiv(ev.Time, e.unit))
+	e.body = append(e.body, '\n')
+	e.lines++
+	return nil
+}
+
+// typeOf returns the type in which v must be written to c, learning it if v is
+// the first value.
+func (e *encoder) typeOf(c *column, v event.Value) event.Kind {
+	if c.typ != nil && !e.natural {
+		if k := c.typ.load(); k != event.Null {
+			if k == event.Uint && !e.unsigned {
+				return event.Float
+			}
+			return k
+		}
+	}
+	k := v.Kind()
+	if k == event.Uint && !e.unsigned {
+		k = event.Float
+		if _, ok := toInt(v); ok {
+			k = event.Int
+		}
+	}
+	if c.typ == nil || e.natural {
+		return k
+	}
+	return e.types.learn(c.typ, k)
+}
+
+// measurement returns the entry of a measurement, made if need be.
+func (e *encoder) measurement(name string) *measurement {
+	m := e.measurements[name]
+	if m == nil {
+		e.makeRoom()
+		m = &measurement{name: strings.Clone(name), columns: map[string]*column{}}
+		m.escaped = lineprotocol.AppendMeasurement(nil, name)
+		m.bare = len(m.escaped)
+		m.escaped = append(m.escaped, ",device="...)
+		e.measurements[m.name] = m
+	}
+	e.last = m
+	return m
+}
+
+// column returns the entry of a field, made if need be.
+func (e *encoder) column(m *measurement, name string) *column {
+	if c := m.columns[name]; c != nil {
+		return c
+	}
+	c := &column{name: strings.Clone(name), typ: e.types.field(m.name, name)}
+	c.key = append(lineprotocol.AppendName(nil, unreserved(name)), '=')
+	if c.typ != nil || e.columns < 2*e.types.max {
+		e.makeRoom()
+		m.columns[c.name] = c
+		e.columns++
+	}
+	return c
+}
+
+// makeRoom forgets the cached entries when names without end are invented, so
+// that memory stays bounded. What is learnt stays in Types.
+func (e *encoder) makeRoom() {
+	if e.columns+len(e.measurements) < 2*e.types.max {
+		return
+	}
+	for _, m := range e.measurements { // one may be in use
+		clear(m.columns)
+	}
+	clear(e.measurements)
+	e.last, e.columns = nil, 0
+}
+
+const deviceTag = "device"
+
+// appendSeries appends the measurement and the tags in the order of their keys.
+func appendSeries(dst []byte, m *measurement, ev *event.Event) []byte {
+	tags := ev.Tags
+	if ev.Device != "" && (len(tags) == 0 || tags[0].Key >= deviceTag) {
+		dst = append(dst, m.escaped...)
+		dst = lineprotocol.AppendName(dst, ev.Device)
+		if len(tags) == 0 {
+			return dst
+		}
+		return appendTags(dst, tags, true)
+	}
+	dst = append(dst, m.escaped[:m.bare]...)
+	if ev.Device == "" {
+		return appendTags(dst, tags, false)
+	}
+	n := 0
+	for n < len(tags) && tags[n].Key < deviceTag {
+		n++
+	}
+	dst = appendTags(dst, tags[:n], true)
+	dst = append(dst, ",device="...)
+	dst = lineprotocol.AppendName(dst, ev.Device)
+	return appendTags(dst, tags[n:], true)
+}
+
+// appendTags appends tags that have a key and a value. A tag that repeats the
+// one before it, or the device where the event has one, would make the server
+// refuse the line.
+func appendTags(dst []byte, tags []event.Tag, device bool) []byte {
+	prev := ""
+	for i := range tags {
+		t := &tags[i]
+		if t.Key == "" || t.Value == "" || t.Key == prev || device && t.Key == deviceTag {
+			continue
+		}
+		prev = t.Key
+		dst = append(dst, ',')
+		dst = lineprotocol.AppendName(dst, unreserved(t.Key))
+		dst = append(dst, '=')
+		dst = lineprotocol.AppendName(dst, t.Value)
+	}
+	return dst
+}
+
+// unreserved returns the name under which a tag or field is written. InfluxDB
+// refuses a tag "time", and drops a field "time" without a word.
+func unreserved(name string) string {
+	if name == "time" {
+		return "time_"
+	}
+	return name
+}
+
+func appendValue(dst []byte, v event.Value) []byte {
+	switch v.Kind() {
+	case event.Float:
+		f, _ := v.Float()
+		return lineprotocol.AppendFloat(dst, f, v.Literal())
+	case event.Int:
+		return lineprotocol.AppendInt(dst, v.Int())
+	case event.Uint:
+		return lineprotocol.AppendUint(dst, v.Uint())
+	case event.Bool:
+		return lineprotocol.AppendBool(dst, v.Bool())
+	}
+	return lineprotocol.AppendString(dst, v.Text())
+}
+
+// cloneValue returns v with memory of its own: errors outlive batches.
+func cloneValue(v event.Value) event.Value {
+	if v.Kind() == event.String {
+		return event.StringValue(strings.Clone(clip(v.Text(), 200)))
+	}
+	if l := v.Literal(); l != "" {
+		f, _ := v.Float()
+		return event.FloatValue(f)
+	}
+	return v
+}
+
+// floorDiv rounds down also before 1970, so that a unit is as long there.
+func floorDiv(a, b int64) int64 {
+	if b == 1 {
+		return a
+	}
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}

@@ -1,0 +1,255 @@
+package influxdb_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/ingest/event"
+	"weir/sinks/influxdb"
+	"weir/sinks/sinktest"
+	"weir/test/influxd"
+)
+
+const db = "plant"
+
+// real returns a sink that writes to a real server.
+func real(t *testing.T, change ...func(*influxdb.Config)) (*influxd.Server, *influxdb.Sink) {
+	t.Helper()
+	srv := influxd.Start(t)
+	srv.CreateDatabase(t, db)
+	return srv, sinkTo(t, srv.URL(), influxdb.Deps{}, change...)
+}
+
+func sinkTo(t testing.TB, url string, deps influxdb.Deps, change ...func(*influxdb.Config)) *influxdb.Sink {
+	t.Helper()
+	cfg := influxdb.Default()
+	cfg.URL, cfg.Database = url, db
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := influxdb.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func handle(t testing.TB, s *influxdb.Sink, batches ...*event.Batch) event.Outcome {
+	t.Helper()
+	out, err := s.Handle(t.Context(), batches)
+	if err != nil {
+		t.Fatalf("handle: %v", err)
+	}
+	return out
+}
+
+func fields(pairs ...any) (fs []event.Field) {
+	for i := 0; i < len(pairs); i += 2 {
+		fs = append(fs, event.Field{Name: pairs[i].(string), Value: value(pairs[i+1])})
+	}
+	return fs
+}
+
+func value(x any) event.Value {
+	switch v := x.(type) {
+	case float64:
+		return event.FloatValue(v)
+	case int:
+		return event.IntValue(int64(v))
+	case uint64:
+		return event.UintValue(v)
+	case bool:
+		return event.BoolValue(v)
+	case string:
+		return event.StringValue(v)
+	}
+	return event.Value{}
+}
+
+func TestEventsRecordingsAndAlertsBecomePoints(t *testing.T) {
+	srv, s := real(t)
+	start := sinktest.Start()
+	a := sinktest.Alert(1)
+	b := sinktest.NewBatch(1, start).
+		Event(event.Event{Measurement: "cold room", Device: `freezer 3,a=b\`, Time: 1_700_000_000_123_456_789,
+			Tags: []event.Tag{{Key: "area", Value: ""}, {Key: "site", Value: "Østre, kai"}, {Key: "time", Value: "x"}},
+			Fields: []event.Field{
+				{Name: "temp erature", Value: event.FloatLiteral(-18.5, "-18.50")}, {Name: "n", Value: event.IntValue(7)},
+				{Name: "u", Value: event.UintValue(8)}, {Name: "door", Value: event.BoolValue(true)},
+				{Name: "text", Value: event.StringValue("a \"b\" \\ c,\nd=e")}, {Name: "gone", Value: event.Value{}}, {Name: "time", Value: event.FloatValue(5)},
+			}}).
+		Tick().RuleSet().Reject().Empty().
+		Alert(t, a).Alert(t, sinktest.Resolved(a)).
+		Batch()
+	out := handle(t, s, b)
+	if out.Filtered != 4 || len(out.Dead) != 0 {
+		t.Errorf("outcome = %+v, want 4 filtered, none dead", out)
+	}
+	got := srv.Query(t, db, `SELECT * FROM "cold room"`)
+	want := influxd.Row{"name": "cold room", "time": json.Number("1700000000123456789"), "device": `freezer 3,a=b/`, "site": "Østre, kai", "time__1": "x",
+		"temp erature": json.Number("-18.5"), "n": json.Number("7"), "u": json.Number("8"), "door": true, "text": "a \"b\" \\ c,\nd=e", "time_": json.Number("5")}
+	if len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("event:\n got %v\nwant %v", got, want)
+	}
+	alerts := srv.Query(t, db, `SELECT * FROM weir_alerts`)
+	if len(alerts) != 2 {
+		t.Fatalf("alerts = %v, want firing and resolved", alerts)
+	}
+	for i, state := range []string{"firing", "resolved"} {
+		r := alerts[i]
+		if r["state"] != state || r["id"] != "alert-1" || r["rule"] != "cold-room/FreezerWarm" || r["device"] != "f1" ||
+			r["severity"] != "page" || r["summary"] != "f1 is warm" || fmt.Sprint(r["value"]) != "-11.5" {
+			t.Errorf("alert %d = %v", i, r)
+		}
+	}
+	if at := fmt.Sprint(alerts[1]["time"]); at != fmt.Sprint(a.StartsAt.Add(time.Minute).UnixNano()) {
+		t.Errorf("time of resolved = %s, want ends_at", at)
+	}
+	if d := fmt.Sprint(alerts[1]["duration_seconds"]); d != "60" {
+		t.Errorf("duration_seconds = %s, want 60", d)
+	}
+}
+
+func TestOnlyTheLinesThatTheServerRefusesAreDead(t *testing.T) {
+	srv, s := real(t)
+	// Another writer has made these fields before weir came.
+	direct(t, srv, "telemetry,device=old level=1,mode=\"auto\",open=true,count=3i")
+	start := sinktest.Start()
+	b := sinktest.NewBatch(1, start)
+	for i := range 1000 {
+		dev := fmt.Sprintf("d%d", i)
+		switch i {
+		case 100:
+			b.Reading(dev, "level", event.StringValue("high")) // dead: text in a float field
+		case 101:
+			b.Reading(dev, "level", event.StringValue("7.5")) // a number after all
+		case 200:
+			b.Reading(dev, "mode", event.FloatValue(3)) // a number in a text field
+		case 300:
+			b.Reading(dev, "count", event.FloatValue(4.5)) // dead: no integer
+		case 301:
+			b.Reading(dev, "count", event.FloatValue(4))
+		case 400:
+			b.Reading(dev, "open", event.FloatValue(1))
+		case 500:
+			b.Reading(dev, strings.Repeat("k", 70_000), event.FloatValue(1)) // dead: longer than a key can be
+		default:
+			b.Reading(dev, "level", event.FloatValue(float64(i)))
+		}
+	}
+	for range 2 { // what comes twice counts once
+		out := handle(t, s, b.Batch())
+		var dead []uint32
+		for _, d := range out.Dead {
+			dead = append(dead, d.Message)
+		}
+		slices.Sort(dead)
+		if !reflect.DeepEqual(dead, []uint32{100, 300, 500}) || out.Filtered != 0 {
+			t.Fatalf("dead = %v (%v), filtered = %d; want 100, 300, 500 and 0", dead, out.Dead, out.Filtered)
+		}
+	}
+	if n := srv.Count(t, db, "telemetry", "level"); n != 995 {
+		t.Errorf("points with a level = %d, want 995", n)
+	}
+	for _, f := range []string{"mode", "open", "count"} {
+		if n := srv.Count(t, db, "telemetry", f); n != 2 {
+			t.Errorf("points with %s = %d, want 2", f, n)
+		}
+	}
+	out := handle(t, s, sinktest.NewBatch(2, start).Reading("x", "level", event.StringValue("high")).Batch())
+	var te *influxdb.TypeError
+	if len(out.Dead) != 1 || !errors.As(out.Dead[0].Err, &te) {
+		t.Fatalf("a value that is known not to fit: %+v, want a *TypeError", out)
+	}
+	for _, part := range []string{`"telemetry"`, `"level"`, "float", "string", "high"} {
+		if !strings.Contains(te.Error(), part) {
+			t.Errorf("cause %q does not say %s", te, part)
+		}
+	}
+}
+
+func TestNothingIsLostWhenTheServerGoesAwayMidStream(t *testing.T) {
+	srv, s := real(t, func(c *influxdb.Config) { c.Gzip = true; c.MaxLines = 50 })
+	start := sinktest.Start()
+	const batches, each = 40, 100
+	for i := range batches {
+		b := sinktest.NewBatch(uint64(i+1), start.Add(time.Duration(i)*time.Second))
+		for j := range each {
+			b.Reading(fmt.Sprintf("d%d", j%7), "v", event.FloatValue(float64(j)))
+		}
+		if i == 10 || i == 30 {
+			srv.Kill(t)
+			_, err := s.Handle(t.Context(), []*event.Batch{b.Batch()})
+			var re *event.RetryError
+			if !errors.As(err, &re) {
+				t.Fatalf("outage: error %v, want a *event.RetryError", err)
+			}
+			srv.Restart(t)
+		}
+		handle(t, s, b.Batch())
+		if i%10 == 5 {
+			handle(t, s, b.Batch())
+		}
+	}
+	if n := srv.Count(t, db, "telemetry", "v"); n != batches*each {
+		t.Errorf("points = %d, want %d", n, batches*each)
+	}
+}
+
+// direct writes a line past the sink.
+func direct(t *testing.T, srv *influxd.Server, line string) {
+	t.Helper()
+	if _, err := srv.TryQuery(db, "SHOW SERIES"); err != nil {
+		t.Fatal(err)
+	}
+	post(t, srv.URL()+"/write?db="+db, line)
+}
+
+func post(t *testing.T, url, body string) {
+	t.Helper()
+	resp, err := http.Post(url, "text/plain", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		t.Fatalf("POST %s: %s", url, resp.Status)
+	}
+}
+
+// memStore keeps the learnt types.
+type memStore struct {
+	mu    sync.Mutex
+	b     []byte
+	saves int
+	err   error
+}
+
+func (m *memStore) Load(context.Context) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.b, m.err
+}
+
+func (m *memStore) Save(_ context.Context, b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	m.b, m.saves = b, m.saves+1
+	return nil
+}
