@@ -46,20 +46,33 @@ func appendFields(s []byte, fields []event.Field) ([]byte, int) {
 func appendValue(s []byte, v *event.Value) []byte {
 	s = append(s, byte(v.Kind()))
 	switch v.Kind() {
-	case event.Float:
-		f, _ := v.Float()
-		return binary.LittleEndian.AppendUint64(s, math.Float64bits(f))
-	case event.Int, event.Uint:
-		return binary.LittleEndian.AppendUint64(s, v.Uint())
+	case event.Float, event.Int, event.Uint:
+		return binary.LittleEndian.AppendUint64(s, bits(v))
 	case event.Bool:
-		if v.Bool() {
-			return append(s, 1)
-		}
-		return append(s, 0)
+		return append(s, bit(v))
 	case event.String:
 		return appendString(s, cut(v.Text(), MaxText))
 	}
 	return s
+}
+
+// bits returns the 64 bits of a number.
+func bits(v *event.Value) uint64 {
+	switch v.Kind() {
+	case event.Float:
+		f, _ := v.Float()
+		return math.Float64bits(f)
+	case event.Int:
+		return uint64(v.Int())
+	}
+	return v.Uint()
+}
+
+func bit(v *event.Value) byte {
+	if v.Bool() {
+		return 1
+	}
+	return 0
 }
 
 func appendString(s []byte, text string) []byte {
@@ -82,6 +95,72 @@ func cut(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// patch writes the values of e into a text of an event that has the same source,
+// measurement, tags and fields and values of the same sizes, and reports
+// whether it could. It saves encoding everything again in the usual case. A text
+// that it could not patch holds old and new values of fields that e has: of use
+// only to who replaces all of e's fields in it.
+func patch(text []byte, e *event.Event) bool {
+	i := 0
+	if i = match(text, i, e.Source); i < 0 {
+		return false
+	}
+	if i = match(text, i, e.Measurement); i < 0 || int(text[i]) != len(e.Tags) {
+		return false
+	}
+	i++
+	for t := range e.Tags {
+		if i = match(text, i, e.Tags[t].Key); i < 0 {
+			return false
+		}
+		if i = match(text, i, e.Tags[t].Value); i < 0 {
+			return false
+		}
+	}
+	if int(text[i]) != len(e.Fields) {
+		return false
+	}
+	i++
+	for f := range e.Fields {
+		if i = match(text, i, e.Fields[f].Name); i < 0 {
+			return false
+		}
+		v := &e.Fields[f].Value
+		kind := v.Kind()
+		if event.Kind(text[i]) != kind {
+			return false
+		}
+		i++
+		switch kind {
+		case event.Float, event.Int, event.Uint:
+			binary.LittleEndian.PutUint64(text[i:], bits(v))
+			i += 8
+		case event.Bool:
+			text[i] = bit(v)
+			i++
+		case event.String:
+			s := v.Text()
+			if len(s) >= 0x80 || int(text[i]) != len(s) {
+				return false
+			}
+			i += 1 + copy(text[i+1:], s)
+		}
+	}
+	return true
+}
+
+// match returns the place behind the string at text[i:] if it is s, and -1 if it
+// is not. Strings of 128 bytes and more never match.
+func match(text []byte, i int, s string) int {
+	if len(s) >= 0x80 || int(text[i]) != len(s) {
+		return -1
+	}
+	if i++; string(text[i:i+len(s)]) != s {
+		return -1
+	}
+	return i + len(s)
 }
 
 // decodeValue returns the Go value of an encoded one. JSON has no NaN and no

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 
 	"weir/devices"
 	"weir/ingest/event"
@@ -160,3 +161,6 @@ func cutInto(log []func(builder), seed uint64, most int) []*event.Batch {
 	}
 	return batches
 }
+
+// asString returns b's memory as a string, as decoders do.
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -77,6 +77,10 @@ func sameNames(a, b []event.Field) bool {
 // store makes e the last event of r and merges it into what was reported. The
 // scratch buffer is returned for the next call.
 func (r *record) store(e *event.Event, effective int64, scratch []byte) []byte {
+	if len(r.text) > 0 && effective >= r.effective && r.text[r.restAt] == 0 && patch(r.text, e) {
+		r.eventTime, r.effective = e.Time, effective
+		return scratch
+	}
 	s := appendString(scratch[:0], cut(e.Source, MaxName))
 	s = appendString(s, cut(e.Measurement, MaxName))
 	s = appendTags(s, e.Tags)
