@@ -29,6 +29,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
+		{"sink", "take InfluxDB writes over HTTP and count them", runSink},
 		{"bench", "load a broker and measure how it answers", runBench},
 	}
 }

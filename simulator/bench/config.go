@@ -54,6 +54,7 @@ type Schedule struct {
 	Count    uint64        // messages in all; 0: until Duration ends
 	Duration time.Duration // 0: until Count is reached
 	Rate     float64       // messages a second in all; 0: as fast as the window allows
+	Tick     time.Duration // at a Rate: messages of a connection that lie closer together than this are due together
 	Window   int           // messages in flight a connection (QoS 1 and 2)
 	Burst    int           // send only when this much of the window is free; 0: a quarter of it
 }
@@ -70,7 +71,7 @@ func Default() Config {
 		Endpoint: endpoint.Endpoint{Broker: "tcp://127.0.0.1:1883"},
 		Client:   Client{Connections: 50, IDPrefix: "bench-", Version: wire.V311, KeepAlive: 60 * time.Second},
 		Load:     Load{Topic: "sensors/{device}/telemetry", QoS: 1, Time: Milliseconds},
-		Schedule: Schedule{Count: 1_000_000, Window: 100},
+		Schedule: Schedule{Count: 1_000_000, Tick: time.Millisecond, Window: 100},
 		Fault:    Fault{Timeout: 30 * time.Second},
 	}
 }
@@ -98,6 +99,7 @@ func (c Config) Validate() error {
 	bad(c.Schedule.Count == 0 && c.Schedule.Duration == 0, "count and duration are both 0: say how much to send, e.g. 1000000 messages or 30s")
 	bad(c.Schedule.Duration < 0, "duration: %v is negative", c.Schedule.Duration)
 	bad(c.Schedule.Rate < 0, "rate: %v is negative", c.Schedule.Rate)
+	bad(c.Schedule.Tick < 0, "tick: %v is negative", c.Schedule.Tick)
 	bad(c.Schedule.Window < 1 || c.Schedule.Window > MaxWindow, "window: %d is not between 1 and %d", c.Schedule.Window, MaxWindow)
 	bad(c.Schedule.Burst < 0 || c.Schedule.Burst > c.Schedule.Window, "burst: %d is not between 0 and the window, %d", c.Schedule.Burst, c.Schedule.Window)
 	bad(c.Fault.Timeout <= 0, "timeout: %v is not positive", c.Fault.Timeout)

@@ -107,7 +107,7 @@ func newPublisher(r *plan, number int) *publisher {
 	p.window = uint64(r.Schedule.Window)
 	if r.Schedule.Rate > 0 {
 		interval := float64(r.Client.Connections) / r.Schedule.Rate * float64(time.Second)
-		p.group = max(uint64(float64(minTick)/interval), 1)
+		p.group = max(uint64(float64(r.Schedule.Tick)/interval), 1)
 		p.every = time.Duration(interval * float64(p.group))
 	}
 	if r.Schedule.Rate == 0 {
@@ -338,10 +338,6 @@ func (p *publisher) finished() bool {
 	}
 	return p.run.Load.QoS > 0 || p.pongs.Load() >= p.w.ping
 }
-
-// minTick is the shortest time between two writes at a bounded rate: messages
-// that lie closer together are due together, at the start of their tick.
-const minTick = time.Millisecond
 
 // dueAt is when message c is due, since the epoch.
 func (p *publisher) dueAt(c uint64) time.Duration {
