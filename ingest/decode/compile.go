@@ -187,10 +187,17 @@ func (c *compiler) refuseForLines() {
 	}
 }
 
+// maxPicks bounds the fields with a role, so that a set of them is a uint64.
+const maxPicks = 64
+
 // pick returns the index of a field of the payload that has a role.
 func (c *compiler) pick(path string) int {
 	if i := slices.Index(c.out.picks, path); i >= 0 {
 		return i
+	}
+	if len(c.out.picks) == maxPicks {
+		c.fail("tags", fmt.Errorf("device, time, tags and when name more than %d fields", maxPicks), "")
+		return 0
 	}
 	c.out.picks = append(c.out.picks, path)
 	return len(c.out.picks) - 1

@@ -81,6 +81,12 @@ func formatOf(name string) (format, error) {
 	switch name {
 	case JSON, "":
 		return jsonFormat{}, nil
+	case Value:
+		return valueFormat{}, nil
+	case Auto:
+		return autoFormat{}, nil
+	case LineProtocol:
+		return lineFormat{}, nil
 	}
 	return nil, fmt.Errorf("unknown format %q", name)
 }

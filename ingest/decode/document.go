@@ -23,6 +23,7 @@ type shape struct {
 	src    *source
 	prefix string
 	root   node
+	tags   node             // root of the tags of line protocol, which are no fields
 	byName map[string]*node // the leaves that are fields
 }
 
@@ -44,12 +45,19 @@ type node struct {
 	name  string // of the field
 	clash bool   // another node has the name too
 	conv  *conversion
-	picks []int // the roles that a leaf here has, as indexes into source.picks
+	roles []role
 
 	// stamp is the document it was last seen in. If a key came twice there,
 	// fields and roles before these counts that are it or below it don't count.
 	stamp               uint64
 	cutFields, cutFound int
+}
+
+// role is one that a leaf has: an index into source.picks. An exact one names
+// the whole path, and counts before one that names the path below a root.
+type role struct {
+	pick  int
+	exact bool
 }
 
 // document is the state of the document that is being decoded.
@@ -60,6 +68,7 @@ type document struct {
 	nodes  []*node // of its fields
 	found  []found
 	picked []event.Value // by index into source.picks, once it is complete
+	exact  uint64        // the indexes that were picked by an exact role
 	fresh  int           // nodes made for it
 	dups   bool          // a key came twice in one object
 	clash  bool          // two fields have the same name
@@ -68,7 +77,7 @@ type document struct {
 
 // found is a leaf with a role.
 type found struct {
-	pick  int
+	role  role
 	node  *node
 	value event.Value
 }
@@ -87,12 +96,14 @@ func (d *Decoder) begin(t *topic) *node {
 		sh := d.shapes[key]
 		if sh == nil {
 			sh = &shape{src: t.src, prefix: t.field, byName: map[string]*node{}}
-			sh.root.name, sh.root.field = "value", true
+			sh.root.name = "value"
 			if t.field != "" {
 				sh.root.name = t.field
 			}
+			name := sh.root.name
+			sh.root.field = !matchAny(t.src.exclude, name, name) && (len(t.src.include) == 0 || matchAny(t.src.include, name, name))
+			sh.root.conv = t.src.conversionOf(name, name)
 			sh.root.renamed(t.src)
-			sh.root.conv = t.src.conversionOf(sh.root.name, "")
 			d.shapes[key] = sh
 			d.nodes++
 		}
@@ -140,8 +151,8 @@ func (d *Decoder) seen(n *node) {
 
 // leaf adds a value of the document.
 func (d *Decoder) leaf(n *node, v event.Value) {
-	for _, p := range n.picks {
-		d.doc.found = append(d.doc.found, found{p, n, v})
+	for _, r := range n.roles {
+		d.doc.found = append(d.doc.found, found{r, n, v})
 	}
 	if !n.field {
 		return
@@ -178,7 +189,7 @@ func (d *Decoder) newNode(parent *node, key string) *node {
 	n.place(src.roots)
 	n.pickRoles(src)
 	wanted := n.under && !matchAny(src.exclude, n.rel, n.path)
-	n.dead = !wanted && len(n.picks) == 0 && !n.onTheWay(src)
+	n.dead = !wanted && len(n.roles) == 0 && !n.onTheWay(src)
 	if !wanted || n.hidden(src) || len(src.include) > 0 && !matchAny(src.include, n.rel, n.path) {
 		return n
 	}
@@ -221,21 +232,21 @@ func (n *node) place(roots []string) {
 func (n *node) pickRoles(src *source) {
 	for i, p := range src.picks {
 		if p == n.path || n.under && p == n.rel {
-			n.picks = append(n.picks, i)
+			n.roles = append(n.roles, role{i, p == n.path})
 		}
 	}
 }
 
 // hidden reports whether n is used up by its role, so that it is no field.
 func (n *node) hidden(src *source) bool {
-	for _, p := range n.picks {
+	for _, r := range n.roles {
 		for _, t := range src.tags {
-			if t.pick == p {
+			if t.pick == r.pick {
 				return true
 			}
 		}
 		for _, t := range src.time.picks {
-			if t == p {
+			if t == r.pick {
 				return true
 			}
 		}

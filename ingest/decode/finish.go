@@ -78,8 +78,16 @@ func (d *Decoder) pick() {
 		doc.picked = doc.picked[:n]
 		clear(doc.picked)
 	}
-	for _, f := range doc.found {
-		doc.picked[f.pick] = f.value
+	doc.exact = 0
+	for i := range doc.found {
+		f := &doc.found[i]
+		bit := uint64(1) << f.role.pick
+		if f.role.exact {
+			doc.exact |= bit
+		} else if doc.exact&bit != 0 {
+			continue
+		}
+		doc.picked[f.role.pick] = f.value
 	}
 }
 

@@ -1,0 +1,468 @@
+package decode
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+	"unsafe"
+
+	"weir/ingest/event"
+)
+
+// lineFormat decodes InfluxDB line protocol, one event a line. It accepts what
+// InfluxData's own decoder accepts, but for hexadecimal floats, which InfluxDB
+// itself refuses.
+type lineFormat struct{}
+
+func (lineFormat) decode(d *Decoder, t *topic, payload []byte) (reason, error) {
+	l := lineScanner{d: d, t: t, b: payload}
+	why := isNoValue
+	for {
+		if !l.nextLine() {
+			break
+		}
+		r, err := l.line()
+		if err != nil {
+			return "", err
+		}
+		if l.err != nil {
+			break
+		}
+		if r != isNoValue && why != hasEvent {
+			why = r
+		}
+	}
+	if l.err != nil {
+		return "", l.err
+	}
+	return why, nil
+}
+
+// lineScanner reads line protocol. Its methods read from b[i] on; false means
+// that err is set.
+type lineScanner struct {
+	d   *Decoder
+	t   *topic
+	b   []byte
+	i   int
+	err *PayloadError
+}
+
+func (l *lineScanner) fail(at int, what string) bool {
+	l.err = payloadError("line protocol", l.b, at, what)
+	return false
+}
+
+func (l *lineScanner) more() bool { return l.i < len(l.b) }
+
+// is reports whether the next byte is c.
+func (l *lineScanner) is(c byte) bool { return l.i < len(l.b) && l.b[l.i] == c }
+
+func (l *lineScanner) space() {
+	for l.is(' ') {
+		l.i++
+	}
+}
+
+// endOfLine reads the end of the line, if it is there.
+func (l *lineScanner) endOfLine() bool {
+	switch {
+	case !l.more():
+		return true
+	case l.b[l.i] == '\n':
+		l.i++
+		return true
+	case l.b[l.i] != '\r':
+		return false
+	case l.i+1 == len(l.b):
+		l.i++
+		return true
+	case l.b[l.i+1] == '\n':
+		l.i += 2
+		return true
+	}
+	return false
+}
+
+// nextLine skips empty lines and comments and reports whether a line follows.
+func (l *lineScanner) nextLine() bool {
+	for {
+		l.space()
+		if !l.more() {
+			return false
+		}
+		switch l.b[l.i] {
+		case '#':
+			for l.more() && l.b[l.i] >= ' ' && l.b[l.i] != 0x7f {
+				l.i++
+			}
+			if !l.endOfLine() {
+				return l.fail(l.i, fmt.Sprintf("the control character 0x%02x stands in a comment", l.b[l.i]))
+			}
+		case '\n', '\r':
+			if !l.endOfLine() {
+				return l.fail(l.i, "a carriage return without a newline")
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// Where a token ends besides at control characters, and what a backslash escapes in it.
+const (
+	inMeasure = ", "
+	inKey     = ",= "
+)
+
+// token reads up to one of the bytes of ends or a control character, and
+// undoes its escapes.
+func (l *lineScanner) token(ends string) (string, bool) {
+	b, start := l.b, l.i
+	i := start
+	for ; i < len(b); i++ {
+		c := b[i]
+		if c < ' ' || c == 0x7f || isOneOf(c, ends) {
+			break
+		}
+		if c == '\\' && i+1 < len(b) && isOneOf(b[i+1], ends) {
+			return l.escapedToken(ends, i)
+		}
+	}
+	l.i = i
+	if i == start {
+		return "", true
+	}
+	return l.checked(unsafe.String(&b[start], i-start), start)
+}
+
+// escapedToken goes on with a token whose first escape is at b[i].
+func (l *lineScanner) escapedToken(ends string, i int) (string, bool) {
+	b, start, slab := l.b, l.i, l.d.b.TextSlab
+	from := len(slab)
+	slab = append(slab, b[start:i]...)
+	for ; i < len(b); i++ {
+		c := b[i]
+		if c < ' ' || c == 0x7f || isOneOf(c, ends) {
+			break
+		}
+		if c == '\\' && i+1 < len(b) && isOneOf(b[i+1], ends) {
+			i++
+			c = b[i]
+		}
+		slab = append(slab, c)
+	}
+	l.i = i
+	return l.checked(l.d.slabText(slab, from), start)
+}
+
+func isOneOf(c byte, set string) bool {
+	for i := 0; i < len(set); i++ {
+		if set[i] == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lineScanner) checked(s string, at int) (string, bool) {
+	if !utf8.ValidString(s) {
+		return "", l.fail(at, fmt.Sprintf("%q is not UTF-8", s))
+	}
+	return s, true
+}
+
+// line reads one line and adds its event, if it has one.
+func (l *lineScanner) line() (reason, error) {
+	root := l.d.begin(l.t)
+	tags := len(l.d.b.TagSlab)
+	start := l.i
+	measure, ok := l.token(inMeasure)
+	switch {
+	case !ok:
+		return "", nil
+	case measure == "":
+		l.fail(start, "expected a measurement, found "+l.found())
+		return "", nil
+	}
+	if !l.tags() || !l.fields(root) {
+		return "", nil
+	}
+	if l.d.doc.full {
+		l.fail(start, l.d.tooBig().Error())
+		return "", nil
+	}
+	at, ok := l.time()
+	if !ok {
+		return "", nil
+	}
+	if l.t.src.ownName {
+		measure = l.t.measure
+	}
+	return l.emit(measure, at, tags)
+}
+
+// found describes what stands at the scanner's place.
+func (l *lineScanner) found() string {
+	if !l.more() {
+		return "the end of the payload"
+	}
+	if l.b[l.i] == '\n' || l.b[l.i] == '\r' {
+		return "the end of the line"
+	}
+	r, size := utf8.DecodeRune(l.b[l.i:])
+	if r == utf8.RuneError && size <= 1 {
+		return fmt.Sprintf("the byte 0x%02x", l.b[l.i])
+	}
+	return strconv.QuoteRune(r)
+}
+
+// tags reads the tags and the space after them.
+func (l *lineScanner) tags() bool {
+	d := l.d
+	guess := d.doc.sh.tags.first
+	var before *node
+	for l.is(',') {
+		l.i++
+		start := l.i
+		key, ok := l.token(inKey)
+		switch {
+		case !ok:
+			return false
+		case key == "":
+			return l.fail(start, "expected a tag key after the comma, found "+l.found())
+		case !l.is('='):
+			return l.fail(l.i, fmt.Sprintf("expected = after the tag key %q, found %s", key, l.found()))
+		}
+		l.i++
+		n := guess
+		if n == nil || n.key != key {
+			n = d.tagNode(key)
+			if before == nil {
+				d.doc.sh.tags.first = n
+			} else {
+				before.next = n
+			}
+		}
+		before, guess = n, n.next
+		at := l.i
+		value, ok := l.token(inKey)
+		if !ok {
+			return false
+		}
+		if value == "" {
+			return l.fail(at, fmt.Sprintf("the tag %q has no value", key))
+		}
+		for _, r := range n.roles {
+			d.doc.found = append(d.doc.found, found{r, n, event.StringValue(value)})
+		}
+		if n.name != "" {
+			d.b.TagSlab = append(d.b.TagSlab, event.Tag{Key: n.name, Value: value})
+		}
+		if d.doc.full {
+			return l.fail(start, d.tooBig().Error())
+		}
+	}
+	if !l.is(' ') {
+		return l.fail(l.i, "expected a blank and fields, found "+l.found())
+	}
+	l.space()
+	return true
+}
+
+// fields reads the fields and the space after them.
+func (l *lineScanner) fields(root *node) bool {
+	guess := root.first
+	var before *node
+	for {
+		start := l.i
+		key, ok := l.token(inKey)
+		switch {
+		case !ok:
+			return false
+		case key == "":
+			return l.fail(start, "expected a field key, found "+l.found())
+		case !l.is('='):
+			return l.fail(l.i, fmt.Sprintf("expected = after the field key %q, found %s", key, l.found()))
+		}
+		l.i++
+		n := guess
+		if n == nil || n.key != key {
+			n = l.d.child(root, unsafe.Slice(unsafe.StringData(key), len(key)))
+			if before == nil {
+				root.first = n
+			} else {
+				before.next = n
+			}
+		}
+		before, guess = n, n.next
+		v, ok := l.value(key)
+		if !ok {
+			return false
+		}
+		l.d.seen(n)
+		l.d.leaf(n, v)
+		if l.d.doc.full {
+			return l.fail(start, l.d.tooBig().Error())
+		}
+		switch {
+		case l.is(','):
+			l.i++
+			continue
+		case l.is(' '):
+			l.space()
+		case l.more() && l.b[l.i] != '\n' && l.b[l.i] != '\r':
+			return l.fail(l.i, "expected a comma, a blank or the end of the line after a field, found "+l.found())
+		}
+		return true
+	}
+}
+
+// value reads the value of a field.
+func (l *lineScanner) value(key string) (event.Value, bool) {
+	if !l.more() {
+		return event.Value{}, l.fail(l.i, fmt.Sprintf("the field %q has no value", key))
+	}
+	start := l.i
+	switch c := l.b[start]; {
+	case c == '"':
+		return l.quoted()
+	case c|0x20 == 't' || c|0x20 == 'f':
+		switch l.word() {
+		case "t", "T", "true", "True", "TRUE":
+			return event.BoolValue(true), true
+		case "f", "F", "false", "False", "FALSE":
+			return event.BoolValue(false), true
+		}
+		return event.Value{}, l.fail(start, fmt.Sprintf("field %q: %q is no boolean", key, l.b[start:l.i]))
+	case c == '-' || c == '.' || c-'0' <= 9:
+		v, err := lineNumber(l.word())
+		if err != nil {
+			return v, l.fail(start, fmt.Sprintf("field %q: %v", key, err))
+		}
+		return v, true
+	}
+	return event.Value{}, l.fail(start, fmt.Sprintf("field %q: expected a number, a boolean or a text in double quotes, found %s", key, l.found()))
+}
+
+// word reads up to a comma, a blank or the end of the line.
+func (l *lineScanner) word() string {
+	start := l.i
+	for l.more() && !isOneOf(l.b[l.i], ", \r\n") {
+		l.i++
+	}
+	return unsafe.String(&l.b[start], l.i-start)
+}
+
+// lineNumber returns the value of 1.5, 15i or 15u.
+func lineNumber(s string) (event.Value, error) {
+	digits := s[:len(s)-1]
+	switch s[len(s)-1] {
+	case 'i':
+		i, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			return event.Value{}, fmt.Errorf("%q is no integer of 64 bits", s)
+		}
+		return event.IntValue(i), nil
+	case 'u':
+		u, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil {
+			return event.Value{}, fmt.Errorf("%q is no unsigned integer of 64 bits", s)
+		}
+		return event.UintValue(u), nil
+	}
+	v, end := event.Value{}, -1
+	if s[0] != '.' {
+		v, end = scanNumber(unsafe.Slice(unsafe.StringData(s), len(s)), 0)
+	}
+	if end == len(s) && v.Kind() == event.Float {
+		return v, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsInf(f, 0) || isOneOf('x', s) || isOneOf('X', s) {
+		return event.Value{}, fmt.Errorf("%q is no number, or beyond the range of a 64-bit float", s)
+	}
+	return event.FloatValue(f), nil
+}
+
+// quoted reads a text in double quotes.
+func (l *lineScanner) quoted() (event.Value, bool) {
+	b, start := l.b, l.i
+	i := start + 1
+	for i < len(b) && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	text := ""
+	if i < len(b) && b[i] == '"' {
+		if i > start+1 {
+			text = unsafe.String(&b[start+1], i-start-1)
+		}
+	} else {
+		slab := l.d.b.TextSlab
+		from := len(slab)
+		slab = append(slab, b[start+1:min(i, len(b))]...)
+		for ; i < len(b) && b[i] != '"'; i++ {
+			c := b[i]
+			if c == '\\' && i+1 < len(b) {
+				if r := lineEscape(b[i+1]); r != 0 {
+					c = r
+					i++
+				}
+			}
+			slab = append(slab, c)
+		}
+		text = l.d.slabText(slab, from)
+	}
+	if i >= len(b) {
+		return event.Value{}, l.fail(start, "the text has no closing quote")
+	}
+	l.i = i + 1
+	text, ok := l.checked(text, start+1)
+	return event.StringValue(text), ok
+}
+
+// lineEscape returns what a backslash and c stand for in a text, or 0.
+func lineEscape(c byte) byte {
+	switch c {
+	case '"', '\\':
+		return c
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return 0
+}
+
+// time reads the timestamp, if there is one, and the end of the line. It
+// returns the receive time if there is none.
+func (l *lineScanner) time() (int64, bool) {
+	ts, received := &l.t.src.time, l.d.b.Messages[l.d.m].Received
+	if l.endOfLine() {
+		return received, true
+	}
+	start := l.i
+	for l.more() && (l.b[l.i] == '-' || l.b[l.i]-'0' <= 9) {
+		l.i++
+	}
+	text := string(l.b[start:l.i])
+	at, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && l.more() && !isOneOf(l.b[l.i], " \r\n") {
+		err = strconv.ErrSyntax
+	}
+	p := int64(pow10(ts.scale))
+	if err != nil || at > math.MaxInt64/p || at < math.MinInt64/p {
+		for l.more() && !isOneOf(l.b[l.i], " \r\n") {
+			l.i++
+		}
+		return 0, l.fail(start, fmt.Sprintf("%q is no time in %s in range", l.b[start:l.i], ts.unit))
+	}
+	l.space()
+	if !l.endOfLine() {
+		return 0, l.fail(l.i, "expected the end of the line after the time, found "+l.found())
+	}
+	return l.d.plausible(ts, at*p, received), true
+}
