@@ -156,12 +156,8 @@ func (d *Decoder) value(n *yaml.Node, out reflect.Value) {
 			return
 		}
 	}
-	if isNull(n) {
-		switch out.Kind() {
-		case reflect.Interface, reflect.Pointer, reflect.Map, reflect.Slice:
-			out.SetZero()
-		}
-		return // anything else keeps its value: "key:" with nothing behind it says nothing
+	if isNull(n) { // "key:" with nothing behind it says nothing
+		return
 	}
 	if out.Kind() == reflect.Pointer {
 		if out.IsNil() {

@@ -98,7 +98,7 @@ device: {field: id}
 
 func TestWhatTheDocumentDoesNotSayKeepsItsValue(t *testing.T) {
 	d := doc{Count: 3, Tags: []string{"x"}, Wait: time.Second}
-	if err := strict.Decode("f.yaml", []byte("count:\nwait: # nothing\n"), &d); err != nil {
+	if err := strict.Decode("f.yaml", []byte("count:\nwait: # nothing\ntags:\n"), &d); err != nil {
 		t.Fatal(err)
 	}
 	if d.Count != 3 || len(d.Tags) != 1 || d.Wait != time.Second {

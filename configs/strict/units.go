@@ -2,6 +2,7 @@ package strict
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"math/big"
 	"strconv"
@@ -34,6 +35,16 @@ func (s String) At(offset int) Pos {
 
 // String returns the text.
 func (s String) String() string { return s.Value }
+
+// Format writes the text, in quotes for %q and %#v, and never the node or file
+// behind it.
+func (s String) Format(f fmt.State, verb rune) {
+	text := s.Value
+	if verb == 'q' || verb == 'v' && f.Flag('#') {
+		text = strconv.Quote(text)
+	}
+	_, _ = io.WriteString(f, text) // fmt.State keeps no error
+}
 
 // MarshalYAML returns the text.
 func (s String) MarshalYAML() (any, error) { return s.Value, nil }
