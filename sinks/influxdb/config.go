@@ -32,6 +32,11 @@ type Config struct {
 	MaxBytes  int           `yaml:"max_bytes"`  // of one request before compression; one message may exceed it
 	MaxFields int           `yaml:"max_fields"` // (measurement, field) pairs whose type is learnt
 	Alerts    bool          `yaml:"alerts"`     // write alert transitions as measurement weir_alerts
+
+	// Include and Exclude choose measurements of events by name; "*" stands for
+	// any run of characters. Everything is included if Include is empty.
+	Include []string `yaml:"include"`
+	Exclude []string `yaml:"exclude"`
 }
 
 // Default returns a Config with all but the destination set.
@@ -124,4 +129,37 @@ type Deps struct {
 	Store Store       // nil: types are learnt anew at each start
 	TLS   *tls.Config // for https; nil is the system's
 	Log   *slog.Logger
+}
+
+// wants reports whether events of a measurement are written.
+func (c *Config) wants(measurement string) bool {
+	for _, p := range c.Exclude {
+		if matches(p, measurement) {
+			return false
+		}
+	}
+	for _, p := range c.Include {
+		if matches(p, measurement) {
+			return true
+		}
+	}
+	return len(c.Include) == 0
+}
+
+// matches reports whether name is pattern with text in the place of each "*".
+func matches(pattern, name string) bool {
+	first, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	name, ok := strings.CutPrefix(name, first)
+	for ok {
+		var part string
+		part, rest, star = strings.Cut(rest, "*")
+		if !star {
+			return strings.HasSuffix(name, part)
+		}
+		_, name, ok = strings.Cut(name, part)
+	}
+	return false
 }

@@ -20,6 +20,7 @@ type unit struct {
 // the fieldTypes that its columns point to are shared.
 type encoder struct {
 	types    *Types
+	wants    func(measurement string) bool
 	unit     int64 // ns in one unit of the timestamps
 	unsigned bool  // the server knows unsigned integers; 1.8 does not
 	natural  bool  // write each value in its own type, whatever is learnt: used by repair
@@ -37,10 +38,11 @@ type encoder struct {
 
 // measurement is what is known of the events of one measurement.
 type measurement struct {
-	name    string
-	escaped []byte // with ",device=" behind: what nearly every line begins with
-	bare    int    // length of the name alone in escaped
-	columns map[string]*column
+	name     string
+	unwanted bool   // by the settings
+	escaped  []byte // with ",device=" behind: what nearly every line begins with
+	bare     int    // length of the name alone in escaped
+	columns  map[string]*column
 	// shapes remembers which columns an event with so many fields had last:
 	// devices of one source send the same fields in the same order, so that a
 	// comparison does what a map would.
@@ -54,8 +56,9 @@ type column struct {
 	typ  *fieldType // nil when there is no room to learn it
 }
 
-func newEncoder(types *Types, unit int64, unsigned bool) *encoder {
-	return &encoder{types: types, unit: unit, unsigned: unsigned, measurements: map[string]*measurement{}}
+func newEncoder(types *Types, cfg *Config) *encoder {
+	unit, _ := precision(cfg.Precision)
+	return &encoder{types: types, wants: cfg.wants, unit: unit, unsigned: true, measurements: map[string]*measurement{}}
 }
 
 // reset empties the body.
@@ -91,6 +94,9 @@ func (e *encoder) addEvent(ev *event.Event) error {
 	m := e.last
 	if m == nil || m.name != ev.Measurement {
 		m = e.measurement(ev.Measurement)
+	}
+	if m.unwanted {
+		return nil
 	}
 	start := len(e.body)
 	e.body = appendSeries(e.body, m, ev)
@@ -177,6 +183,7 @@ func (e *encoder) measurement(name string) *measurement {
 	if m == nil {
 		e.makeRoom()
 		m = &measurement{name: strings.Clone(name), columns: map[string]*column{}}
+		m.unwanted = name != alertMeasurement && !e.wants(name)
 		m.escaped = lineprotocol.AppendMeasurement(nil, name)
 		m.bare = len(m.escaped)
 		m.escaped = append(m.escaped, ",device="...)

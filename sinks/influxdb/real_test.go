@@ -253,3 +253,22 @@ func (m *memStore) Save(_ context.Context, b []byte) error {
 	m.b, m.saves = b, m.saves+1
 	return nil
 }
+
+func TestConformance(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) *sinktest.Target {
+		srv, s := real(t)
+		return &sinktest.Target{
+			Sink: s, Events: true, Alerts: true,
+			Effects: func() int {
+				return srv.Count(t, db, "telemetry", "v") + srv.Count(t, db, "weir_alerts", "id")
+			},
+			Outage: func(down bool) {
+				if down {
+					srv.Kill(t)
+				} else {
+					srv.Restart(t)
+				}
+			},
+		}
+	})
+}

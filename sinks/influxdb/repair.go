@@ -106,6 +106,11 @@ func (c *call) encode(units []unit) (odd []unit) {
 // values in the types they came in.
 func (c *call) deliverOdd(ctx context.Context, units []unit) error {
 	if c.enc.natural {
+		// Nothing is coerced now, so this is no matter of types.
+		for _, u := range units {
+			_, err := c.add(int(u.batch), u.message)
+			c.dead(int(u.batch), u.message, err)
+		}
 		return nil
 	}
 	c.enc.natural = true

@@ -104,8 +104,7 @@ func (s *Sink) take() *call {
 		s.free = s.free[:n-1]
 		return c
 	}
-	unit, _ := precision(s.cfg.Precision)
-	return &call{sink: s, enc: newEncoder(s.types, unit, true)}
+	return &call{sink: s, enc: newEncoder(s.types, &s.cfg)}
 }
 
 func (s *Sink) give(c *call) {
