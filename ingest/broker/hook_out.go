@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"strings"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"weir/ingest/eventlog"
+)
+
+// OnACLCheck is asked about deliveries and subscriptions (write false) by the
+// goroutine that publishes or subscribes. Publishes are decided in OnPublish,
+// where a refusal keeps its place among the acks.
+func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	if write {
+		return true
+	}
+	c := connOf(cl)
+	if c == nil {
+		return h.b.offline(cl).CanReceive(topic)
+	}
+	p := c.rights()
+	if p == nil {
+		return false
+	}
+	if strings.ContainsAny(topic, "+#") || mqtt.IsSharedFilter(topic) {
+		return p.CanSubscribe(topic)
+	}
+	return p.CanReceive(topic)
+}
+
+// OnPacketEncode sees every packet that mochi is about to write. It runs on
+// whatever goroutine writes.
+func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	l := &h.b.cfg.Limits
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		// Only this client's own goroutine waits here. What can't be queued
+		// behind it is dropped by mochi, and counted.
+		c.w.wait()
+		if pk.FixedHeader.Retain {
+			c.retainedSent()
+		}
+	case packets.Connack:
+		if cl.Properties.ProtocolVersion < 5 {
+			switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly
+			case packets.ErrNotAuthorized.Code, packets.ErrTopicNameInvalid.Code:
+				pk.ReasonCode = packets.Err3NotAuthorized.Code
+			case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code:
+				pk.ReasonCode = packets.Err3ServerUnavailable.Code
+			}
+		} else if pk.ReasonCode == 0 {
+			pk.Properties.TopicAliasMaximum = uint16(l.TopicAliasMaximum)
+			pk.Properties.MaximumPacketSize = uint32(l.MaxPacket)
+		}
+	case packets.Suback, packets.Unsuback:
+		if c.subID != 0 {
+			pk.PacketID, c.subID = c.subID, 0
+		}
+	}
+	return pk
+}
+
+// OnPublishDropped counts what a subscriber's full queue loses.
+func (h *hook) OnPublishDropped(_ *mqtt.Client, _ packets.Packet) {
+	h.b.stats.DroppedSlow.Add(1)
+}
+
+// OnSubscribe makes the filters invalid that mochi wrongly takes for valid, and
+// those beyond the client's limit.
+func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	n := cl.State.Subscriptions.Len()
+	for i := range pk.Filters {
+		f := pk.Filters[i].Filter
+		_, have := cl.State.Subscriptions.Get(f)
+		if !validFilter(f) || !have && n >= h.b.cfg.Limits.Subscriptions {
+			pk.Filters[i].Filter = "" // mochi answers "topic filter invalid"
+			h.b.stats.RefusedFilter.Add(1)
+		} else if !have {
+			n++
+		}
+	}
+	return pk
+}
+
+// OnSubscribed runs after the subscriptions are in force and before SUBACK.
+func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
+	h.b.Invalidate()
+	h.b.saveSession(cl)
+}
+
+// OnUnsubscribed runs on the client's goroutine, or on the one that ends its session.
+func (h *hook) OnUnsubscribed(cl *mqtt.Client, _ packets.Packet) {
+	h.b.Invalidate()
+	h.b.saveSession(cl)
+}
+
+// OnSelectSubscribers chooses one member of each shared subscription, in turn,
+// among those that are connected; any if none is.
+func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, _ packets.Packet) *mqtt.Subscribers {
+	subs.SharedSelected = map[string]packets.Subscription{}
+	for _, members := range subs.Shared {
+		var on, off []string
+		for id := range members {
+			if cl, ok := h.b.server.Clients.Get(id); ok && !cl.Closed() {
+				on = append(on, id)
+			} else {
+				off = append(off, id)
+			}
+		}
+		if len(on) == 0 {
+			on = off
+		}
+		if len(on) == 0 {
+			continue
+		}
+		id := pick(on, h.b.turn.Add(1))
+		sub := members[id]
+		if have, ok := subs.SharedSelected[id]; ok {
+			sub = have.Merge(sub)
+		} else {
+			sub = sub.Merge(sub)
+		}
+		subs.SharedSelected[id] = sub
+	}
+	return subs
+}
+
+// pick returns the member whose turn it is: the n-th in the order of their names.
+func pick(ids []string, n uint64) string {
+	k := int(n % uint64(len(ids)))
+	for i := range k + 1 { // a selection sort as far as it is needed
+		for j := i + 1; j < len(ids); j++ {
+			if ids[j] < ids[i] {
+				ids[i], ids[j] = ids[j], ids[i]
+			}
+		}
+	}
+	return ids[k]
+}
+
+// OnWillSent logs a will whose topic is a source's. It runs on the client's
+// goroutine, or on mochi's own for a delayed will.
+func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
+	b := h.b
+	b.stats.Wills.Add(1)
+	route := b.deps.Route(pk.TopicName)
+	if !route.Logged {
+		return
+	}
+	rec := eventlog.AppendPublish(nil, b.deps.Now(), pk.TopicName, pk.Payload, cl.ID, pk.FixedHeader.Qos, pk.FixedHeader.Retain)
+	if _, err := b.deps.Partitions[route.Partition].Ring.Append(b.ctx, rec, 1); err != nil {
+		b.log.Warn("will not logged", "client", cl.ID, "topic", pk.TopicName, "err", err)
+		return
+	}
+	b.stats.Logged.Add(1)
+}
+
+// OnRetainMessage runs after a message was retained (r is 1), or removed.
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.b.saveRetained(pk)
+}
+
+// OnRetainedExpired runs on mochi's own goroutine.
+func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
+
+// OnRetainPublished runs on the goroutine of the client that subscribes. mochi
+// would drop what its queue can't hold, so it is held back here.
+func (h *hook) OnRetainPublished(cl *mqtt.Client, _ packets.Packet) {
+	if c := connOf(cl); c != nil {
+		c.retainedQueued(int64(h.b.cfg.Limits.PendingWrites))
+	}
+}
+
+// retainedQueued waits while the queue may be full of retained messages.
+func (c *conn) retainedQueued(queue int64) {
+	if c.retq.Add(1) < queue/2 {
+		return
+	}
+	select {
+	case <-c.retSent:
+	default:
+	}
+	for c.retq.Load() >= queue/2 {
+		select {
+		case <-c.retSent:
+		case <-c.done:
+			return
+		case <-c.b.after(retainedPatience):
+			c.retq.Store(0) // those counted are held back by the client's receive maximum
+		}
+	}
+}
+
+// retainedSent notes that one of them is being written.
+func (c *conn) retainedSent() {
+	if c.retq.Load() > 0 && c.retq.Add(-1) >= 0 {
+		select {
+		case c.retSent <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// validFilter reports whether a subscription's filter is well-formed.
+func validFilter(f string) bool {
+	if f == "" || !validText([]byte(f)) {
+		return false
+	}
+	if mqtt.IsSharedFilter(f) {
+		rest := strings.SplitN(f, "/", 3)
+		if len(rest) < 3 || rest[1] == "" || rest[2] == "" || strings.ContainsAny(rest[1], "+#") {
+			return false
+		}
+		f = rest[2]
+	}
+	levels := strings.Split(f, "/")
+	for i, l := range levels {
+		if strings.ContainsAny(l, "+#") && len(l) > 1 || l == "#" && i < len(levels)-1 {
+			return false // [MQTT-4.7.1-2] [MQTT-4.7.1-3]
+		}
+	}
+	return true
+}
+
+// counter is a plain number that any goroutine may add to.
+type counter = atomic.Uint64

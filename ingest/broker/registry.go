@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"weir/ingest/broker/access"
+)
+
+const (
+	sweepEvery       = 10 * time.Second
+	retainedPatience = 100 * time.Millisecond
+)
+
+// session returns the session of a client id: the one that is there, or a new
+// one if there is none, if the client wants to start clean, or if the old one
+// ends with its connection.
+func (b *Broker) session(id string, clean bool) *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sessions[id]
+	if s == nil || clean || s.ends() {
+		s = newSession(b, id)
+		b.sessions[id] = s
+	}
+	return s
+}
+
+func (s *session) ends() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.volatile
+}
+
+// forget ends the session of a client id, if it is c's.
+func (b *Broker) forget(id string, c *conn) {
+	b.mu.Lock()
+	s := b.sessions[id]
+	if s == nil || c != nil && c.sess != s {
+		b.mu.Unlock()
+		return
+	}
+	delete(b.sessions, id)
+	b.mu.Unlock()
+	b.dropSession(id)
+}
+
+func (b *Broker) register(c *conn) {
+	b.mu.Lock()
+	b.clients[c] = struct{}{}
+	b.mu.Unlock()
+}
+
+func (b *Broker) unregister(c *conn) {
+	b.mu.Lock()
+	delete(b.clients, c)
+	b.mu.Unlock()
+}
+
+// sweep gives back memory that sessions no longer use.
+func (b *Broker) sweep() {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	var all []*session
+	for {
+		select {
+		case <-t.C:
+		case <-b.ctx.Done():
+			return
+		}
+		b.mu.Lock()
+		all = all[:0]
+		for _, s := range b.sessions {
+			all = append(all, s)
+		}
+		b.mu.Unlock()
+		for i, s := range all {
+			s.sweep()
+			all[i] = nil
+		}
+	}
+}
+
+// offline returns the rights of a client that is not connected.
+func (b *Broker) offline(cl *mqtt.Client) *access.Principal {
+	return b.access.Offline(string(cl.Properties.Username), cl.ID)
+}
+
+func (b *Broker) mayRetain(topic string) bool {
+	if b.server.Topics.Retained.Len() < b.cfg.Limits.RetainedMessages {
+		return true
+	}
+	_, have := b.server.Topics.Retained.Get(topic)
+	return have
+}
+
+func (b *Broker) after(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// busy reports whether the reader is working on what it has read.
+func (c *conn) busy() bool {
+	if c.closing.Load() {
+		return false
+	}
+	return c.working.Load()
+}
+
+// redact is a slog handler that keeps packets out of the log: mochi logs whole
+// ones, passwords included.
+type redact struct{ slog.Handler }
+
+func (h redact) Handle(ctx context.Context, r slog.Record) error {
+	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if !secret(a.Key) {
+			out.AddAttrs(a)
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, out)
+}
+
+// Enabled lowers mochi's levels: what a client does wrong is counted, not logged.
+func (h redact) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelError && h.Handler.Enabled(ctx, l) || h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h redact) WithAttrs(as []slog.Attr) slog.Handler {
+	keep := make([]slog.Attr, 0, len(as))
+	for _, a := range as {
+		if !secret(a.Key) {
+			keep = append(keep, a)
+		}
+	}
+	return redact{h.Handler.WithAttrs(keep)}
+}
+
+func (h redact) WithGroup(name string) slog.Handler { return redact{h.Handler.WithGroup(name)} }
+
+func secret(key string) bool { return key == "packet" || key == "pk" || key == "will" }
