@@ -1,0 +1,155 @@
+package expression
+
+import (
+	"fmt"
+	"math"
+
+	"weir/ingest/event"
+)
+
+// Result is what a condition comes to.
+type Result int8
+
+// The results of a condition.
+const (
+	False  Result = iota
+	True          // holds
+	Failed        // cannot be evaluated, e.g. nil > 3: neither true nor false
+	Silent        // the event has none of the fields that the expression reads
+)
+
+// Holds evaluates a condition on the current event. It does not allocate if
+// the program is Compiled.
+func (p *Program) Holds(s *Scope) Result {
+	if !s.load(p) {
+		return Silent
+	}
+	if p.cond != nil {
+		return p.cond(s)
+	}
+	return p.holdsVM(s)
+}
+
+func (p *Program) holdsVM(s *Scope) Result {
+	v, err := s.run(p)
+	if err != nil {
+		return Failed
+	}
+	b, ok := v.(bool)
+	switch {
+	case !ok:
+		return Failed
+	case b:
+		return True
+	}
+	return False
+}
+
+// Value evaluates an expression on the current event. The result is True with
+// a scalar (Null for nil), or Failed or Silent.
+func (p *Program) Value(s *Scope) (event.Value, Result) {
+	if !s.load(p) {
+		return event.Value{}, Silent
+	}
+	if p.val != nil {
+		v, ok := p.val(s)
+		if !ok {
+			return event.Value{}, Failed
+		}
+		return v.event(), True
+	}
+	x, err := s.run(p)
+	if err != nil {
+		return event.Value{}, Failed
+	}
+	v, ok := scalar(x)
+	if !ok {
+		return event.Value{}, Failed
+	}
+	return v.event(), True
+}
+
+// Any evaluates an expression on the current event to whatever it gives, a
+// list or a time too. Unlike the others it is evaluated on every event, with
+// nil for what is not there.
+func (p *Program) Any(s *Scope) (any, error) {
+	s.load(p)
+	v, err := s.run(p)
+	if err != nil {
+		return nil, checkError(p.source, err)
+	}
+	return v, nil
+}
+
+// Missing returns the names that the expression reads and the current event
+// does not have.
+func (p *Program) Missing(s *Scope) []Ref {
+	s.load(p)
+	var names []Ref
+	for i, at := range p.slots {
+		if s.slots[at].found == nowhere {
+			names = append(names, p.refs[i])
+		}
+	}
+	return names
+}
+
+// First returns the value of the left-most name of the expression that is a
+// field of the current event.
+func (p *Program) First(s *Scope) (event.Value, bool) {
+	s.load(p)
+	for _, at := range p.slots {
+		if sl := &s.slots[at]; sl.found == inFields {
+			return sl.value.event(), true
+		}
+	}
+	return event.Value{}, false
+}
+
+// Explain returns why the program fails on the current event, as one line, or
+// nil if it does not.
+func (p *Program) Explain(s *Scope) error {
+	v, err := p.Any(s)
+	if err != nil {
+		if names := p.Missing(s); len(names) > 0 {
+			return fmt.Errorf("%w (the event has no %s)", err, names[0])
+		}
+		return err
+	}
+	if p.val != nil || p.cond != nil {
+		if _, isBool := v.(bool); !isBool {
+			return fmt.Errorf("the result is %v, not true or false", v)
+		}
+	}
+	return nil
+}
+
+// scalar returns what the VM returned as a value, if it can be one.
+func scalar(x any) (value, bool) {
+	switch x := x.(type) {
+	case nil:
+		return value{}, true
+	case float64:
+		return floatOf(x), true
+	case float32:
+		return floatOf(float64(x)), true
+	case int:
+		return intOf(int64(x)), true
+	case int64:
+		return intOf(x), true
+	case int32:
+		return intOf(int64(x)), true
+	case uint8:
+		return intOf(int64(x)), true
+	case uint64:
+		if x > math.MaxInt64 {
+			return floatOf(float64(x)), true
+		}
+		return intOf(int64(x)), true
+	case bool:
+		return boolOf(x), true
+	case string:
+		return textOf(x), true
+	}
+	return value{}, false
+}

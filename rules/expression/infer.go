@@ -1,0 +1,249 @@
+package expression
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// kind is what is known about the type of a node before anything is read.
+type kind uint8
+
+const (
+	kAny kind = iota
+	kNumber
+	kText
+	kBool
+	kNil
+	kOther // a time, a list, ...
+)
+
+// String names the kind in messages.
+func (k kind) String() string {
+	return [...]string{"anything", "a number", "text", "true or false", "nil", "a time, a list or a map"}[k]
+}
+
+// use is the first use of a name that says what it must be.
+type use struct {
+	kind kind
+	at   int // byte offset
+}
+
+// inference finds what expr's checker can't, because it knows nothing about
+// names: that one is used as a number here and as text there, or that a sum
+// stands where a condition must. It reports through its resolver.
+type inference struct {
+	*resolver
+	used  map[string]use
+	loose bool // the expression asks for types itself
+}
+
+func kindOf(n ast.Node) kind {
+	if n.Nature().Nil {
+		return kNil
+	}
+	switch t := n.Type(); t.Kind() {
+	case reflect.Interface, reflect.Invalid:
+		return kAny
+	case reflect.Bool:
+		return kBool
+	case reflect.String:
+		return kText
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Uint, reflect.Uint8, reflect.Uint16,
+		reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		return kNumber
+	case reflect.Int64: // time.Duration
+		if t.PkgPath() != "" {
+			return kOther
+		}
+		return kNumber
+	}
+	return kOther
+}
+
+func (in *inference) infer(n ast.Node) kind {
+	switch n := n.(type) {
+	case *ast.UnaryNode:
+		t := in.infer(n.Node)
+		if n.Operator == "not" || n.Operator == "!" {
+			in.require(n.Node, kBool)
+			return kBool
+		}
+		if t == kAny {
+			in.require(n.Node, kNumber)
+			return kNumber
+		}
+		return t
+	case *ast.BinaryNode:
+		return in.binary(n)
+	case *ast.ConditionalNode:
+		in.infer(n.Cond)
+		in.require(n.Cond, kBool)
+		return join(in.infer(n.Exp1), in.infer(n.Exp2))
+	case *ast.CallNode:
+		for _, a := range n.Arguments {
+			in.infer(a)
+		}
+		if id, ok := n.Callee.(*ast.IdentifierNode); ok && id.Value == moduloName {
+			in.require(n.Arguments[0], kNumber)
+			in.require(n.Arguments[1], kNumber)
+			return kNumber
+		}
+	case *ast.BuiltinNode:
+		if n.Name == "type" {
+			in.loose = true
+		}
+		for _, a := range n.Arguments {
+			in.infer(a)
+		}
+	case *ast.VariableDeclaratorNode:
+		in.infer(n.Value)
+		return in.infer(n.Expr)
+	case *ast.SequenceNode:
+		t := kAny
+		for _, c := range n.Nodes {
+			t = in.infer(c)
+		}
+		return t
+	case *ast.ArrayNode:
+		for _, c := range n.Nodes {
+			in.infer(c)
+		}
+	case *ast.PredicateNode:
+		in.infer(n.Node)
+	}
+	return kindOf(n)
+}
+
+func (in *inference) binary(n *ast.BinaryNode) kind {
+	l, r := in.infer(n.Left), in.infer(n.Right)
+	switch n.Operator {
+	case "and", "&&", "or", "||":
+		in.require(n.Left, kBool)
+		in.require(n.Right, kBool)
+		return kBool
+	case "<", ">", "<=", ">=":
+		in.order(n, l, r)
+		in.order(n, r, l)
+		in.agree(n, l, r)
+		return kBool
+	case "+":
+		return in.agree(n, l, r)
+	case "-", "*":
+		if l == kOther || r == kOther {
+			return kindOf(n)
+		}
+		in.require(n.Left, kNumber)
+		in.require(n.Right, kNumber)
+		return kNumber
+	case "/", "**", "^":
+		in.require(n.Left, kNumber)
+		in.require(n.Right, kNumber)
+		return kNumber
+	case "contains", "startsWith", "endsWith", "matches":
+		in.require(n.Left, kText)
+		in.require(n.Right, kText)
+		return kBool
+	case "==", "!=", "in":
+		return kBool
+	case "??":
+		return join(l, r)
+	}
+	return kindOf(n)
+}
+
+// order refuses the order of something with a text that stands in the
+// expression: it is nearly always a slip.
+func (in *inference) order(n *ast.BinaryNode, a, b kind) {
+	if a != kAny || b != kText {
+		return
+	}
+	name, text := n.Left, n.Right
+	if _, ok := text.(*ast.StringNode); !ok {
+		name, text = text, name
+	}
+	if s, ok := text.(*ast.StringNode); ok {
+		what := in.describe(name)
+		in.fail(n, "write a number without quotes; if the alphabet's order is meant, write string("+what+")",
+			"%s %s %q compares with a text", what, n.Operator, s.Value)
+	}
+}
+
+// agree requires that both sides are of the kind that one of them is known to have.
+func (in *inference) agree(n *ast.BinaryNode, l, r kind) kind {
+	switch {
+	case l == kAny && (r == kNumber || r == kText):
+		in.require(n.Left, r)
+		return r
+	case r == kAny && (l == kNumber || l == kText):
+		in.require(n.Right, l)
+		return l
+	case (l == kNumber && r == kText) || (l == kText && r == kNumber):
+		in.fail(n, "", "%s needs two numbers or two texts, but has %s and %s", n.Operator, l, r)
+		return l
+	case l == r:
+		return l
+	}
+	return kindOf(n)
+}
+
+// require notes that n must be of kind k, and refuses what it can't be or what
+// another part of the expression needs it not to be.
+func (in *inference) require(n ast.Node, k kind) {
+	switch n := n.(type) {
+	case *ast.ConditionalNode:
+		in.require(n.Exp1, k)
+		in.require(n.Exp2, k)
+		return
+	case *ast.BinaryNode:
+		if n.Operator == "??" {
+			in.require(n.Left, k)
+			in.require(n.Right, k)
+			return
+		}
+	case *ast.IdentifierNode:
+		if n.Value[0] != mark {
+			return
+		}
+		at := byteOffset(in.source, n.Location().From)
+		first, ok := in.used[n.Value]
+		if !ok {
+			in.used[n.Value] = use{k, at}
+		} else if first.kind != k && !in.loose {
+			in.fail(n, "", "%s must be %s here, but %s in %q", in.describe(n), k, first.kind, snippet(in.source, first.at))
+			return
+		}
+	}
+	if t := kindOf(n); t != kAny && t != k {
+		in.fail(n, "", "this is %s where %s is needed", t, k)
+	}
+}
+
+func (in *inference) describe(n ast.Node) string {
+	if id, ok := n.(*ast.IdentifierNode); ok {
+		return strings.TrimPrefix(id.Value, string(mark))
+	}
+	return "the left side"
+}
+
+// snippet is a few characters of the source around an offset.
+func snippet(source string, at int) string {
+	rest := []rune(source[at:])
+	if len(rest) > 24 {
+		return string(rest[:24]) + "…"
+	}
+	return string(rest)
+}
+
+func join(a, b kind) kind {
+	switch {
+	case a == b:
+		return a
+	case a == kNil:
+		return b
+	case b == kNil:
+		return a
+	}
+	return kAny
+}

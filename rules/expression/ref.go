@@ -1,0 +1,98 @@
+package expression
+
+// Origin says where the value of a name comes from.
+type Origin uint8
+
+// The origins of a name.
+const (
+	Open        Origin = iota // a field of the event, or else a tag
+	Field                     // a field, asked for by field("...")
+	Tag                       // a tag, asked for by tag("...")
+	Device                    // the device's id
+	Source                    // the source that decoded the event
+	Measurement               // the event's measurement
+	Time                      // event time
+	Received                  // when weir received it
+	Variable                  // what Scope.Variables answers
+)
+
+// Ref is something that an expression reads.
+type Ref struct {
+	Origin Origin
+	Name   string // "" for Device, Source, Measurement, Time and Received
+}
+
+// String returns the name as it is written in an expression.
+func (r Ref) String() string {
+	switch r.Origin {
+	case Field:
+		return `field("` + r.Name + `")`
+	case Tag:
+		return `tag("` + r.Name + `")`
+	case Device:
+		return "device"
+	case Source:
+		return "source"
+	case Measurement:
+		return "measurement"
+	case Time:
+		return "time"
+	case Received:
+		return "received"
+	}
+	return r.Name
+}
+
+// IsField reports whether the name is, or may be, a field of the event.
+func (r Ref) IsField() bool { return r.Origin == Open || r.Origin == Field }
+
+// mark begins the key of every resolved name. No name that a user can write
+// begins with it.
+const mark = '@'
+
+// key is the name by which the syntax tree and expr's VM know the reference.
+func (r Ref) key() string {
+	if r.Origin == Variable {
+		return string(mark) + "variable " + r.Name
+	}
+	return string(mark) + r.String()
+}
+
+func eventRef(name string) (Ref, bool) {
+	switch name {
+	case "device":
+		return Ref{Origin: Device}, true
+	case "source":
+		return Ref{Origin: Source}, true
+	case "measurement":
+		return Ref{Origin: Measurement}, true
+	case "time":
+		return Ref{Origin: Time}, true
+	case "received":
+		return Ref{Origin: Received}, true
+	}
+	return Ref{}, false
+}
+
+// Table numbers the names that a set of programs reads. It is filled while
+// programs are compiled and immutable after that.
+type Table struct {
+	refs  []Ref
+	index map[string]int32
+}
+
+// NewTable returns an empty table.
+func NewTable() *Table { return &Table{index: map[string]int32{}} }
+
+// Len returns how many names are in the table.
+func (t *Table) Len() int { return len(t.refs) }
+
+func (t *Table) slot(r Ref) int32 {
+	k := r.key()
+	if i, ok := t.index[k]; ok {
+		return i
+	}
+	i := int32(len(t.refs))
+	t.refs, t.index[k] = append(t.refs, r), i
+	return i
+}

@@ -1,0 +1,209 @@
+package rules
+
+import (
+	"slices"
+
+	"weir/configs/strict"
+	"weir/ingest/event"
+)
+
+// match is the static conditions of a rule: for each, the values of which one
+// must be met. nil is no condition.
+type match struct {
+	source, measurement, device []string
+	tags                        []tagMatch // in the order of their keys
+}
+
+type tagMatch struct {
+	key    string
+	values []string
+}
+
+// newMatch returns the conditions of a group with those of a rule, which
+// replace the group's of the same key.
+func newMatch(group, rule matchSpec) match {
+	var m match
+	add := func(e matchEntry) {
+		values := make([]string, len(e.values))
+		for i, v := range e.values {
+			values[i] = v.Value
+		}
+		switch e.key {
+		case "source":
+			m.source = values
+		case "measurement":
+			m.measurement = values
+		case "device":
+			m.device = values
+		default:
+			m.tags = append(m.tags, tagMatch{e.key, values})
+		}
+	}
+	for _, e := range group {
+		if !slices.ContainsFunc(rule, func(o matchEntry) bool { return o.key == e.key }) {
+			add(e)
+		}
+	}
+	for _, e := range rule {
+		add(e)
+	}
+	slices.SortFunc(m.tags, func(a, b tagMatch) int { return compareStrings(a.key, b.key) })
+	return m
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func contains(values []string, v string) bool {
+	for _, w := range values {
+		if w == v {
+			return true
+		}
+	}
+	return false
+}
+
+func admits(values []string, v string) bool { return values == nil || contains(values, v) }
+
+// holds reports whether an event meets all conditions.
+func (m *match) holds(ev *event.Event) bool {
+	return admits(m.source, ev.Source) && admits(m.measurement, ev.Measurement) && m.holdsWithin(ev)
+}
+
+// holdsWithin is holds for an event whose source and measurement are known to match.
+func (m *match) holdsWithin(ev *event.Event) bool {
+	if m.device != nil && !contains(m.device, ev.Device) {
+		return false
+	}
+	for i := range m.tags {
+		v, ok := ev.Tag(m.tags[i].key)
+		if !ok || !contains(m.tags[i].values, v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *match) all() map[string][]string {
+	all := map[string][]string{}
+	for key, values := range map[string][]string{"source": m.source, "measurement": m.measurement, "device": m.device} {
+		if values != nil {
+			all[key] = values
+		}
+	}
+	for _, t := range m.tags {
+		all[t.key] = t.values
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+func (l *loader) checkMatch(m matchSpec) {
+	for _, e := range m {
+		for _, v := range e.values {
+			if v.Value == "" && e.key != "device" {
+				l.addf(v.Pos, "", "match.%s has an empty value", e.key)
+			}
+			if e.key == "source" && l.options.Sources != nil && v.Value != "" {
+				l.known("source", v, l.options.Sources)
+			}
+		}
+	}
+}
+
+// known reports a name that is not among those that exist.
+func (l *loader) known(what string, name strict.String, names []string) {
+	if slices.Contains(names, name.Value) {
+		return
+	}
+	l.addf(name.Pos, suggestion(name.Value, names), "unknown %s %q", what, name.Value)
+}
+
+func suggestion(name string, names []string) string {
+	if near := strict.Suggest(name, names); near != "" {
+		return "did you mean \"" + near + "\"?"
+	}
+	if len(names) == 0 {
+		return "none is configured"
+	}
+	return "there are: " + joined(names)
+}
+
+func joined(names []string) string {
+	s := ""
+	for i, n := range names {
+		if i == 12 {
+			return s + ", …"
+		}
+		if i > 0 {
+			s += ", "
+		}
+		s += n
+	}
+	return s
+}
+
+// cycles refuses records that feed each other, and records that could only
+// ever read what they derive themselves.
+func (l *loader) cycles() {
+	var records []*rule
+	for _, r := range l.set.rules {
+		if r.kind == KindRecord {
+			records = append(records, r)
+		}
+	}
+	readers := map[string][]*rule{} // by the recording's name
+	named := map[string]int{}
+	for _, r := range records {
+		named[r.name]++
+		for _, name := range r.recordings() {
+			readers[name] = append(readers[name], r)
+		}
+	}
+	const (
+		unseen = iota
+		open
+		done
+	)
+	state := map[*rule]int{}
+	var path []*rule
+	var visit func(r *rule)
+	visit = func(r *rule) {
+		state[r] = open
+		path = append(path, r)
+		for _, next := range readers[r.name] {
+			if next == r { // never sees its own
+				continue
+			}
+			switch state[next] {
+			case unseen:
+				visit(next)
+			case open:
+				names := ""
+				for _, p := range path[slices.Index(path, next):] {
+					names += p.id + " → "
+				}
+				l.errs.Addf(next.file, next.pos, "a record may read others, but not in a circle", "records feed each other: %s%s", names, next.id)
+			}
+		}
+		path = path[:len(path)-1]
+		state[r] = done
+	}
+	for _, r := range records {
+		if m := r.match.measurement; r.match.source == nil && len(m) == 1 && m[0] == r.name && named[r.name] == 1 {
+			l.errs.Addf(r.file, r.pos, "match the events that it is to be derived from", "record %s would read nothing but itself", r.id)
+		}
+		if state[r] == unseen {
+			visit(r)
+		}
+	}
+}

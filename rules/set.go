@@ -1,0 +1,191 @@
+package rules
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/configs/strict"
+	"weir/rules/expression"
+)
+
+// File is a rule file.
+type File struct {
+	Name string `json:"name"`
+	Data []byte `json:"-"`
+}
+
+// Options are what rules may refer to.
+type Options struct {
+	// Sinks are the names that send may give.
+	Sinks []string `json:"sinks,omitempty"`
+	// Sources are the names that match.source may give; nil means that they
+	// are not known and not checked.
+	Sources []string `json:"sources,omitempty"`
+}
+
+// Kind says what a rule derives.
+type Kind string
+
+// The kinds of rules.
+const (
+	KindAlert  Kind = "alert"
+	KindRecord Kind = "record"
+)
+
+// Info describes a rule of a set.
+type Info struct {
+	Rule          string              `json:"rule"` // group/name
+	Group         string              `json:"group"`
+	Name          string              `json:"name"`
+	Kind          Kind                `json:"kind"`
+	File          string              `json:"file"`
+	Line          int                 `json:"line"`
+	Match         map[string][]string `json:"match,omitempty"`
+	Expr          string              `json:"expr"`
+	For           time.Duration       `json:"for,omitempty"`
+	Clear         string              `json:"clear,omitempty"`
+	KeepFiringFor time.Duration       `json:"keep_firing_for,omitempty"`
+	Labels        map[string]string   `json:"labels,omitempty"`
+	Annotations   map[string]string   `json:"annotations,omitempty"`
+	Send          []string            `json:"send,omitempty"`
+	Compiled      bool                `json:"compiled"` // runs without expr's VM
+}
+
+// Set is a checked and compiled set of rules. It is immutable and may be used
+// by any number of engines.
+type Set struct {
+	files   []File
+	options Options
+	hash    string
+	rules   []*rule           // in the order of their ids
+	byID    map[string]*rule  // group/name
+	slots   *expression.Table // names that expressions read
+	texts   *expression.Table // names that templates read
+}
+
+// Load checks and compiles rule files. It returns the whole set, or
+// strict.Errors with every problem found in any of the files.
+func Load(files []File, o Options) (*Set, error) {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	s := &Set{
+		files:   files,
+		options: Options{Sinks: slices.Sorted(slices.Values(o.Sinks)), Sources: slices.Sorted(slices.Values(o.Sources))},
+		byID:    map[string]*rule{},
+		slots:   expression.NewTable(),
+		texts:   expression.NewTable(),
+	}
+	if o.Sources != nil && s.options.Sources == nil {
+		s.options.Sources = []string{}
+	}
+	s.hash = s.sum()
+	l := &loader{set: s, options: &s.options, groups: map[string]place{}}
+	for _, f := range files {
+		var spec fileSpec
+		if err := strict.Decode(f.Name, f.Data, &spec); err != nil {
+			l.addDecoded(f.Name, err)
+		}
+		l.file(f.Name, &spec)
+	}
+	l.cycles()
+	if err := l.errs.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.rules, func(a, b *rule) int { return cmp.Compare(a.id, b.id) })
+	for i, r := range s.rules {
+		r.index = i
+	}
+	return s, nil
+}
+
+// Hash identifies the set: equal files and options have equal hashes.
+func (s *Set) Hash() string { return s.hash }
+
+// Len returns how many rules the set has.
+func (s *Set) Len() int { return len(s.rules) }
+
+// Rules describes the rules, in the order of their ids.
+func (s *Set) Rules() []Info {
+	all := make([]Info, len(s.rules))
+	for i, r := range s.rules {
+		all[i] = r.info()
+	}
+	return all
+}
+
+func (s *Set) sum() string {
+	h := sha256.New()
+	part := func(b []byte) { fmt.Fprintf(h, "%d:", len(b)); h.Write(b) }
+	for _, f := range s.files {
+		part([]byte(f.Name))
+		part(f.Data)
+	}
+	for _, names := range [][]string{s.options.Sinks, s.options.Sources} {
+		fmt.Fprintf(h, "%t%d;", names == nil, len(names))
+		for _, n := range names {
+			part([]byte(n))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// payloadVersion is the version of the payload of a RuleSet record.
+const payloadVersion = 1
+
+type payload struct {
+	Version int           `json:"version"`
+	Hash    string        `json:"hash"`
+	Options Options       `json:"options"`
+	Known   bool          `json:"sources_known,omitempty"` // Sources is not nil
+	Files   []payloadFile `json:"files"`
+}
+
+type payloadFile struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Marshal returns the set as the payload of a RuleSet record: JSON with the
+// text of the files, the options and the hash.
+func (s *Set) Marshal() []byte {
+	p := payload{Version: payloadVersion, Hash: s.hash, Options: s.options, Known: s.options.Sources != nil, Files: []payloadFile{}}
+	for _, f := range s.files {
+		p.Files = append(p.Files, payloadFile{f.Name, string(f.Data)})
+	}
+	b, err := json.Marshal(p)
+	if err != nil { // strings and numbers only
+		panic(fmt.Sprintf("rules: marshal a rule set: %v", err))
+	}
+	return b
+}
+
+// ParseSet loads the set that Marshal wrote.
+func ParseSet(data []byte) (*Set, error) {
+	var p payload
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fmt.Errorf("rule set record: %w", err)
+	}
+	if p.Version != payloadVersion {
+		return nil, fmt.Errorf("rule set record has version %d, this weir knows %d", p.Version, payloadVersion)
+	}
+	if p.Known && p.Options.Sources == nil {
+		p.Options.Sources = []string{}
+	}
+	files := make([]File, len(p.Files))
+	for i, f := range p.Files {
+		files[i] = File{Name: f.Name, Data: []byte(f.Text)}
+	}
+	s, err := Load(files, p.Options)
+	if err != nil {
+		return nil, fmt.Errorf("rule set record: %w", err)
+	}
+	if s.hash != p.Hash {
+		return nil, fmt.Errorf("rule set record is damaged: its hash is %s, its content's %s", p.Hash, s.hash)
+	}
+	return s, nil
+}

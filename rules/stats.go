@@ -1,0 +1,101 @@
+package rules
+
+import (
+	"time"
+
+	"weir/ingest/event"
+	"weir/rules/expression"
+)
+
+// RuleStats are counts of one rule in one engine, since the engine was made.
+// Pending and Firing are how many alerts are in that state now.
+type RuleStats struct {
+	Rule           string `json:"rule"` // group/name
+	Kind           Kind   `json:"kind"`
+	Evaluations    uint64 `json:"evaluations"` // of expr and clear
+	Skipped        uint64 `json:"skipped"`     // events that matched but have none of the fields read
+	Errors         uint64 `json:"errors"`      // evaluations that failed
+	Missing        uint64 `json:"missing"`     // of these, because the event lacks a name that is read
+	Recordings     uint64 `json:"recordings"`
+	DroppedActions uint64 `json:"dropped_actions"` // mqtt actions without a valid topic
+	Pending        int    `json:"pending"`
+	Firing         int    `json:"firing"`
+	LastError      string `json:"last_error,omitempty"` // one of the failures, as an example
+}
+
+// Stats are the counts of an engine.
+type Stats struct {
+	Rules        []RuleStats `json:"rules"`         // in the order of their ids
+	RejectedSets uint64      `json:"rejected_sets"` // rule set records that could not be used
+	Rejection    string      `json:"rejection,omitempty"`
+}
+
+// Stats returns the counts.
+func (e *Engine) Stats() Stats {
+	s := Stats{Rules: make([]RuleStats, len(e.rules)), RejectedSets: e.rejected, Rejection: e.rejection}
+	for i, rs := range e.rules {
+		s.Rules[i] = rs.stats
+	}
+	return s
+}
+
+// count books the outcome of an evaluation.
+func (rs *ruleState) count(res expression.Result, p *expression.Program, s *expression.Scope) {
+	if res == expression.Silent {
+		rs.stats.Skipped++
+		return
+	}
+	rs.stats.Evaluations++
+	if res != expression.Failed {
+		return
+	}
+	rs.stats.Errors++
+	if len(p.Missing(s)) > 0 {
+		rs.stats.Missing++
+	}
+	if n := rs.stats.Errors; n&(n-1) == 0 { // the text costs a run on the VM: for the 1st, 2nd, 4th, ...
+		if err := p.Explain(s); err != nil {
+			rs.stats.LastError = err.Error()
+		}
+	}
+}
+
+// Status is an alert that is pending or firing.
+type Status struct {
+	ID       string            `json:"id,omitempty"` // once it fires
+	State    string            `json:"state"`        // pending or firing
+	Rule     string            `json:"rule"`         // group/name
+	Key      string            `json:"key"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Active   time.Time         `json:"active_at"`           // when expr became true
+	StartsAt time.Time         `json:"starts_at,omitzero"`  // when it began to fire
+	Clearing time.Time         `json:"cleared_at,omitzero"` // when the clear condition was met, while keep_firing_for runs
+	Due      time.Time         `json:"due_at,omitzero"`     // when its timer is due: it fires then, or is resolved
+	Event    *event.AlertCause `json:"event,omitempty"`     // that speaks for its state
+}
+
+// Active returns the alerts that are pending or firing, in the order of their
+// rules' ids and keys.
+func (e *Engine) Active() []Status {
+	alerts := e.sorted()
+	all := make([]Status, 0, len(alerts))
+	for _, a := range alerts {
+		s := Status{ID: a.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.key, Labels: a.labels, Active: utc(a.active)}
+		if a.phase == pending {
+			s.State = event.Pending
+		} else {
+			s.StartsAt = utc(a.starts)
+		}
+		if a.phase == clearing {
+			s.Clearing = utc(a.cleared)
+		}
+		if a.timer >= 0 {
+			s.Due = utc(a.deadline)
+		}
+		if at, ev, err := decodeCause(a.event); err == nil {
+			s.Event = describe(cause{at, &ev})
+		}
+		all = append(all, s)
+	}
+	return all
+}
