@@ -106,7 +106,8 @@ type TLS struct {
 	Cert       strict.String `yaml:"cert"` // PEM files
 	Key        strict.String `yaml:"key"`
 	ClientCA   strict.String `yaml:"client_ca"`
-	ClientCert strict.String `yaml:"client_cert"`
+	ClientCert strict.String `yaml:"client_cert"` // default: required with ClientCA, else none
+	CertUser   bool          `yaml:"cert_user"`   // the common name of a client's certificate is its user name
 }
 
 // On reports whether there is a TLS listener.
@@ -118,24 +119,29 @@ type WebSocket struct {
 	Listen  strict.String   `yaml:"listen"`
 	Path    strict.String   `yaml:"path"`
 	Origins []strict.String `yaml:"origins"` // of web pages that may connect; "*" is any, none is the same host only
+	TLS     bool            `yaml:"tls"`     // with the certificate of the TLS listener
 }
 
 // Limits bound what clients can take. Where 0 means no limit it says so.
 type Limits struct {
 	Section               `yaml:",inline"`
 	MaxPacket             strict.Size   `yaml:"max_packet"`
-	MaxConnections        int           `yaml:"max_connections"`         // 0: no limit
+	MaxConnect            strict.Size   `yaml:"max_connect"` // of a CONNECT
+	MaxConnections        int           `yaml:"max_connections"`
 	ConnectionsPerAddress int           `yaml:"connections_per_address"` // 0: no limit
-	MaxInflight           int           `yaml:"max_inflight"`            // QoS 1 and 2 messages to one client that are not acknowledged
-	ReceiveMaximum        int           `yaml:"receive_maximum"`         // the same from one client
-	KeepaliveMax          time.Duration `yaml:"keepalive_max"`           // 0: as the client wants
+	MaxInflight           int           `yaml:"max_inflight"`            // QoS 1 and 2 messages to one client that are not acknowledged, queued ones too
+	ReceiveMaximum        int           `yaml:"receive_maximum"`         // those from one client
+	PendingWrites         int           `yaml:"pending_writes"`          // messages that wait to be written to one client
+	KeepaliveMax          time.Duration `yaml:"keepalive_max"`           // the longest that an MQTT 5 client is granted
 	ConnectTimeout        time.Duration `yaml:"connect_timeout"`         // for the TLS handshake and the CONNECT
 	WriteBuffer           strict.Size   `yaml:"write_buffer"`            // of each slow subscriber
 	WriteTimeout          time.Duration `yaml:"write_timeout"`
 	SessionExpiry         time.Duration `yaml:"session_expiry"`
-	PublishRate           float64       `yaml:"publish_rate"` // messages a second from one client; 0: no limit
+	PublishRate           int           `yaml:"publish_rate"` // messages a second from one client; 0: no limit
 	TopicAliasMaximum     int           `yaml:"topic_alias_maximum"`
-	AcceptRate            float64       `yaml:"accept_rate"` // new connections a second; 0: no limit
+	AcceptRate            int           `yaml:"accept_rate"`       // new connections a second; 0: no limit
+	RetainedMessages      int           `yaml:"retained_messages"` // in all
+	Subscriptions         int           `yaml:"subscriptions"`     // of one client
 }
 
 // HTTP is the listener of the API, the metrics and the console.
@@ -174,13 +180,15 @@ func Default() *Config {
 		},
 		MQTT: MQTT{
 			Listen:    text(":1883"),
-			TLS:       TLS{Listen: text(":8883"), ClientCert: text(ClientCertNone)},
+			TLS:       TLS{Listen: text(":8883")},
 			WebSocket: WebSocket{Path: text("/mqtt")},
 			Limits: Limits{
-				MaxPacket: 1 * strict.MiB, MaxConnections: 100_000, MaxInflight: 1000, ReceiveMaximum: 8000,
+				MaxPacket: 1 * strict.MiB, MaxConnect: 64 * strict.KiB, MaxConnections: 50_000,
+				MaxInflight: 8000, ReceiveMaximum: 8000, PendingWrites: 256,
 				KeepaliveMax: time.Hour, ConnectTimeout: 10 * time.Second,
 				WriteBuffer: 8 * strict.MiB, WriteTimeout: 10 * time.Second,
 				SessionExpiry: 7 * 24 * time.Hour, TopicAliasMaximum: 32, AcceptRate: 5000,
+				RetainedMessages: 1_000_000, Subscriptions: 1000,
 			},
 		},
 		HTTP:     HTTP{Listen: text("127.0.0.1:8080")},

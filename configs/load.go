@@ -51,6 +51,12 @@ func parse(files fs.FS, file string, src []byte, getenv func(string) string) (*C
 			return nil, err
 		}
 	}
+	if t := &c.MQTT.TLS; t.ClientCert.Value == "" {
+		t.ClientCert.Value = ClientCertNone
+		if t.ClientCA.Value != "" {
+			t.ClientCert.Value = ClientCertRequired
+		}
+	}
 	c.skipOptional()
 	v := validator{c: c, errs: problems, broken: len(problems) > 0}
 	v.config()

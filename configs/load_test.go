@@ -48,7 +48,7 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"an even number of replicas", good + "log: {url: \"nats://h:4222\", replicas: 2}\n", "3:29: log.replicas: 2 is not a number of replicas that can hold a majority", "1, 3 or 5"},
 		{"a log url of another kind", good + "log: {url: \"http://h\"}\n", "3:13: log.url is neither embedded nor a list of NATS servers", ""},
 		{"a ring smaller than two packets", good + "log: {ring: 1MiB}\n", "3:7: log.ring (1MiB) must be at least twice mqtt.limits.max_packet (1MiB) and twice log.batch (256KiB)", "raise log.ring"},
-		{"a packet larger than the ring", "mqtt:\n  anonymous: true\n  listen: 127.0.0.1:0\n  limits:\n    max_packet: 8MiB\nsources: [{name: a, topic: a}]\n", "5:5: log.ring (8MiB) must be", ""},
+		{"a packet larger than the ring", "mqtt:\n  anonymous: true\n  listen: 127.0.0.1:0\n  limits:\n    max_packet: 8MiB\n    write_buffer: 64MiB\nsources: [{name: a, topic: a}]\n", "5:5: log.ring (8MiB) must be", ""},
 		{"too little retention", good + "log: {retention: {max_bytes: 1MB}}\n", "3:19: log.retention.max_bytes: 1000000 is too little to hold a backlog", ""},
 		{"an address that is none", "mqtt: {listen: 1883, anonymous: true}\n", `1:8: mqtt.listen: "1883" is not an address to listen on`, ""},
 		{"a port out of range", "http: {listen: \":99999\"}\n", `1:8: http.listen: ":99999" is not an address to listen on`, ""},
@@ -57,11 +57,13 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"a certificate without a key", "mqtt:\n  tls: {cert: a.pem}\n", "2:9: mqtt.tls.cert is set and mqtt.tls.key is not", "set both, or neither"},
 		{"client certificates without a CA", "mqtt:\n  tls: {cert: a, key: b, client_cert: required}\n", "2:26: mqtt.tls.client_cert is required and mqtt.tls.client_ca is not set", ""},
 		{"a TLS address without a certificate", "mqtt:\n  tls: {listen: \":8883\"}\n", "2:9: mqtt.tls has an address to listen on and no certificate", ""},
+		{"users from certificates that clients don't have", "mqtt:\n  tls: {cert: a, key: b, cert_user: true}\n", "2:26: mqtt.tls.cert_user is set and clients have no certificates", ""},
+		{"a WebSocket with TLS and no certificate", "mqtt: {websocket: {tls: true}}\n", "1:20: mqtt.websocket.tls is set and there is no certificate", ""},
 		{"an unknown word", "mqtt:\n  tls: {client_cert: requird}\n", `2:9: mqtt.tls.client_cert: unknown value "requird"`, `did you mean "required"?`},
 		{"an origin with a path", "mqtt: {websocket: {origins: [\"https://h/x\"]}}\n", `1:31: mqtt.websocket.origins: "https://h/x" is not an origin`, ""},
 		{"a rate below zero", "mqtt: {limits: {publish_rate: -1}}\n", "1:17: mqtt.limits.publish_rate: -1 is out of range", ""},
-		{"a rate that is no number", "mqtt: {limits: {accept_rate: .nan}}\n", "1:17: mqtt.limits.accept_rate: NaN is out of range", ""},
-		{"a write buffer below a packet", "mqtt: {limits: {write_buffer: 1KiB}}\n", "1:17: mqtt.limits.write_buffer: 1KiB is out of range", "from 1MiB to 4GiB"},
+		{"a rate that is no number", "mqtt: {limits: {accept_rate: .nan}}\n", "1:30: want a whole number, got .nan", ""},
+		{"a write buffer below a packet", "mqtt: {limits: {write_buffer: 1KiB}}\n", "1:17: mqtt.limits.write_buffer: 1KiB is out of range", "from 4MiB to 1GiB"},
 		{"a bad pattern", good + "rules: [\"[a\"]\n", `3:10: rules: "[a" is not a pattern of file names: syntax error in pattern`, ""},
 		{"a source without a topic", "sources:\n  - name: a\n", `2:5: source "a" has no topic`, ""},
 		{"a format to come", "sources:\n  - {name: a, topic: a, format: cbor}\n", `2:33: source "a": format cbor is not built yet`, "there are json, value, auto, line-protocol"},
@@ -130,7 +132,7 @@ func TestWarnings(t *testing.T) {
 		{"no users", "sources: [{name: a, topic: a}]\n", "1:1: no client can connect"},
 		{"everyone on every interface", "mqtt: {anonymous: true}\nsources: [{name: a, topic: a}]\n", "1:8: anyone who reaches :1883"},
 		{"a log without an end", good + "log: {retention: {max_age: 0s, max_bytes: 0}}\n", "3:18: the log is never cut"},
-		{"a client CA without effect", "sources: [{name: a, topic: a}]\nmqtt:\n  users_file: u\n  tls: {cert: a, key: b, client_ca: c}\n", "4:26: mqtt.tls.client_ca has no effect"},
+		{"a client CA without effect", "sources: [{name: a, topic: a}]\nmqtt:\n  users_file: u\n  tls: {cert: a, key: b, client_ca: c, client_cert: none}\n", "4:26: mqtt.tls.client_ca has no effect"},
 	} {
 		c, err := Parse("weir.yaml", []byte(tt.src), noEnv)
 		if err != nil {

@@ -140,13 +140,16 @@ type Webhook struct {
 	Secret      Secret            `yaml:"secret"` // key of the HMAC-SHA256 signature
 	Timeout     time.Duration     `yaml:"timeout"`
 	On          Texts             `yaml:"on"`           // transitions: firing, resolved
+	All         bool              `yaml:"all"`          // every alert, not only those that a rule sends here
+	Concurrency int               `yaml:"concurrency"`  // requests at a time
+	Source      strict.String     `yaml:"source"`       // start of the CloudEvents source
 	MaxAttempts int               `yaml:"max_attempts"` // deliveries of one alert in an outage; 0: for ever
 }
 
 // UnmarshalStrict fills in the defaults.
 func (c *Webhook) UnmarshalStrict(d *strict.Decoder, n *yaml.Node) {
 	type plain Webhook
-	*c = Webhook{Method: text("POST"), Timeout: 10 * time.Second, On: Texts{text("firing"), text("resolved")}}
+	*c = Webhook{Method: text("POST"), Timeout: 10 * time.Second, On: Texts{text("firing"), text("resolved")}, Concurrency: 4, Source: text("weir")}
 	d.Decode(n, (*plain)(c))
 }
 

@@ -121,6 +121,12 @@ func (v *validator) mqtt() {
 	if (t.ClientCert.Value == ClientCertOptional || t.ClientCert.Value == ClientCertRequired) && t.ClientCA.Value == "" {
 		v.missing(t.At("client_cert"), "set mqtt.tls.client_ca to the CA that signs clients' certificates", "mqtt.tls.client_cert is %s and mqtt.tls.client_ca is not set", t.ClientCert.Value)
 	}
+	if t.CertUser && t.ClientCert.Value == ClientCertNone {
+		v.missing(t.At("cert_user"), "set mqtt.tls.client_ca, and client_cert to optional or required", "mqtt.tls.cert_user is set and clients have no certificates")
+	}
+	if m.WebSocket.TLS && (t.Cert.Value == "" || t.Key.Value == "") {
+		v.missing(m.WebSocket.At("tls"), "set mqtt.tls.cert and mqtt.tls.key", "mqtt.websocket.tls is set and there is no certificate")
+	}
 	if t.ClientCA.Value != "" && t.ClientCert.Value == ClientCertNone {
 		v.warn(t.At("client_ca"), "set mqtt.tls.client_cert to optional or required", "mqtt.tls.client_ca has no effect while client_cert is none")
 	}
@@ -132,8 +138,7 @@ func (v *validator) mqtt() {
 			v.bad(o.Pos, `"*", or a scheme and host such as https://console.example.com`, "mqtt.websocket.origins: %q is not an origin", o.Value)
 		}
 	}
-	certs := t.On() && t.ClientCert.Value == ClientCertRequired
-	if !m.Anonymous && m.UsersFile.Value == "" && !certs && !v.broken {
+	if !m.Anonymous && m.UsersFile.Value == "" && !t.CertUser && !v.broken {
 		v.warn(m.Pos, "set mqtt.users_file, or mqtt.anonymous: true on a network that you trust", "no client can connect: there are no users, and anonymous is false")
 	}
 	for _, l := range []strict.String{m.Listen, m.WebSocket.Listen} {
@@ -150,26 +155,22 @@ func (v *validator) limits() {
 	l := &v.c.MQTT.Limits
 	const p = "mqtt.limits."
 	v.size(l.Section, "max_packet", p+"max_packet", l.MaxPacket, 1*strict.KiB, 256*strict.MiB)
-	v.number(l.Section, "max_connections", p+"max_connections", l.MaxConnections, 0, 10_000_000)
+	v.number(l.Section, "max_connections", p+"max_connections", l.MaxConnections, 1, 10_000_000)
 	v.number(l.Section, "connections_per_address", p+"connections_per_address", l.ConnectionsPerAddress, 0, 10_000_000)
 	v.number(l.Section, "max_inflight", p+"max_inflight", l.MaxInflight, 1, 65535)
 	v.number(l.Section, "receive_maximum", p+"receive_maximum", l.ReceiveMaximum, 1, 65535)
-	if l.KeepaliveMax != 0 {
-		v.duration(l.Section, "keepalive_max", p+"keepalive_max", l.KeepaliveMax, 5*time.Second, 65535*time.Second)
-	}
+	v.duration(l.Section, "keepalive_max", p+"keepalive_max", l.KeepaliveMax, time.Second, 65535*time.Second)
 	v.duration(l.Section, "connect_timeout", p+"connect_timeout", l.ConnectTimeout, 100*time.Millisecond, 10*time.Minute)
-	v.size(l.Section, "write_buffer", p+"write_buffer", l.WriteBuffer, l.MaxPacket, 4*strict.GiB)
+	v.size(l.Section, "write_buffer", p+"write_buffer", l.WriteBuffer, max(4*l.MaxPacket, 4*strict.KiB), 1*strict.GiB)
 	v.duration(l.Section, "write_timeout", p+"write_timeout", l.WriteTimeout, 100*time.Millisecond, 10*time.Minute)
 	v.duration(l.Section, "session_expiry", p+"session_expiry", l.SessionExpiry, 0, 4294967294*time.Second)
 	v.number(l.Section, "topic_alias_maximum", p+"topic_alias_maximum", l.TopicAliasMaximum, 0, 65535)
-	for _, r := range []struct {
-		key  string
-		rate float64
-	}{{"publish_rate", l.PublishRate}, {"accept_rate", l.AcceptRate}} {
-		if !(r.rate >= 0 && r.rate <= 1e9) { // NaN too
-			v.bad(l.At(r.key), "a number a second, 0 for no limit", "%s%s: %v is out of range", p, r.key, r.rate)
-		}
-	}
+	v.number(l.Section, "publish_rate", p+"publish_rate", l.PublishRate, 0, 10_000_000)
+	v.number(l.Section, "accept_rate", p+"accept_rate", l.AcceptRate, 0, 10_000_000)
+	v.number(l.Section, "retained_messages", p+"retained_messages", l.RetainedMessages, 0, 1<<31-1)
+	v.number(l.Section, "subscriptions", p+"subscriptions", l.Subscriptions, 1, 1<<31-1)
+	v.number(l.Section, "pending_writes", p+"pending_writes", l.PendingWrites, 1, 1<<20)
+	v.size(l.Section, "max_connect", p+"max_connect", l.MaxConnect, 128, 1*strict.MiB)
 }
 
 // listeners reports an address that two listeners have.

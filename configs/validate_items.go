@@ -170,6 +170,10 @@ func (v *validator) webhook(name string, c *Webhook) {
 	}
 	v.duration(c.Section, "timeout", name+"timeout", c.Timeout, 100*time.Millisecond, 10*time.Minute)
 	v.number(c.Section, "max_attempts", name+"max_attempts", c.MaxAttempts, 0, 1_000_000)
+	v.number(c.Section, "concurrency", name+"concurrency", c.Concurrency, 1, 1000)
+	if c.Source.Value == "" {
+		v.bad(c.At("source"), "e.g. weir", "%ssource is empty", name)
+	}
 }
 
 func (v *validator) mqttSink(name string, c *MQTTSink) {
