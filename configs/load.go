@@ -51,12 +51,7 @@ func parse(files fs.FS, file string, src []byte, getenv func(string) string) (*C
 			return nil, err
 		}
 	}
-	if t := &c.MQTT.TLS; t.ClientCert.Value == "" {
-		t.ClientCert.Value = ClientCertNone
-		if t.ClientCA.Value != "" {
-			t.ClientCert.Value = ClientCertRequired
-		}
-	}
+	c.normalise()
 	c.skipOptional()
 	v := validator{c: c, errs: problems, broken: len(problems) > 0}
 	v.config()
@@ -64,6 +59,29 @@ func parse(files fs.FS, file string, src []byte, getenv func(string) string) (*C
 		return nil, err
 	}
 	return c, nil
+}
+
+// normalise fills in defaults that depend on other keys, and gives values the
+// one form that their documentation says.
+func (c *Config) normalise() {
+	if t := &c.MQTT.TLS; t.ClientCert.Value == "" {
+		t.ClientCert.Value = ClientCertNone
+		if t.ClientCA.Value != "" {
+			t.ClientCert.Value = ClientCertRequired
+		}
+	}
+	for _, s := range c.Sources {
+		for word, value := range s.Words {
+			switch v := value.(type) {
+			case int:
+				s.Words[word] = float64(v)
+			case int64:
+				s.Words[word] = float64(v)
+			case uint64:
+				s.Words[word] = float64(v)
+			}
+		}
+	}
 }
 
 // skipOptional takes out the optional sinks that have no address.

@@ -125,6 +125,17 @@ func TestAllProblemsAreReportedAtOnceInOrder(t *testing.T) {
 	}
 }
 
+func TestAClientCAAloneAsksForCertificates(t *testing.T) {
+	for keys, want := range map[string]string{
+		"": ClientCertNone, "client_ca: c": ClientCertRequired, "client_ca: c, client_cert: optional": ClientCertOptional,
+	} {
+		c, err := Parse("weir.yaml", []byte("mqtt: {users_file: u, tls: {cert: a, key: b, "+keys+"}}\n"), noEnv)
+		if err != nil || c.MQTT.TLS.ClientCert.Value != want || !c.MQTT.TLS.On() {
+			t.Errorf("%q: %v, %+v, want %s", keys, err, c.MQTT.TLS, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for _, tt := range []struct{ name, src, want string }{
 		{"a glob that matches nothing", good + "rules: [\"nothing-*.yaml\"]\n", `3:10: rules: no file matches "nothing-*.yaml"`},
@@ -169,7 +180,7 @@ func TestSourcesKeepTheirPlaces(t *testing.T) {
 	if !slices.Equal(s.Time.Field.Values(), []string{"a", "b.c"}) || s.Time.MaxAhead != 24*time.Hour || s.Time.Earliest.Format(time.DateOnly) != "2020-01-31" {
 		t.Errorf("time: %+v", s.Time)
 	}
-	if !slices.Equal(s.Tags.Values(), []string{"site"}) || s.Words["open"] != true || s.Words["n"] != 3 || s.NoValue["*"][0].Value != "n/a" {
+	if !slices.Equal(s.Tags.Values(), []string{"site"}) || s.Words["open"] != true || s.Words["n"] != 3.0 || s.NoValue["*"][0].Value != "n/a" {
 		t.Errorf("tags %v, words %v, no_value %v", s.Tags, s.Words, s.NoValue)
 	}
 	for key, want := range map[string]strict.Pos{

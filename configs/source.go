@@ -29,7 +29,7 @@ type Source struct {
 	When        map[string]Texts         `yaml:"when"`
 	Ignore      Texts                    `yaml:"ignore"` // topic templates
 	Numbers     Texts                    `yaml:"numbers"`
-	Words       map[string]any           `yaml:"words"` // bool, number or text by word
+	Words       map[string]any           `yaml:"words"` // bool, float64 or string by word
 	NoValue     map[string]Texts         `yaml:"no_value"`
 }
 

@@ -39,7 +39,7 @@ func (v *validator) sources() {
 		v.sourceTime(s)
 		for _, word := range slices.Sorted(maps.Keys(s.Words)) {
 			switch s.Words[word].(type) {
-			case bool, int, int64, uint64, float64, string:
+			case bool, float64, string:
 			default:
 				v.bad(s.At("words"), "for a word that means no reading use no_value", "source %q: words: %q stands for neither a boolean, a number nor a text", s.Name.Value, word)
 			}
