@@ -29,8 +29,9 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"sink", "take InfluxDB writes over HTTP and count them", runSink},
+		{"run", "publish a fleet of simulated devices, with faults", runFleet},
 		{"bench", "load a broker and measure how it answers", runBench},
+		{"sink", "take InfluxDB writes over HTTP and count them", runSink},
 	}
 }
 
