@@ -43,8 +43,10 @@ type Decoder struct {
 	m       int // its index
 	doc     document
 	scan    scanner
-	last    *topic // the last message's
-	scratch []byte
+	scratch []byte // a key with its escapes undone
+
+	last     *topic // the last publish's
+	recorded *topic // of recordings, made when the first comes
 }
 
 // topic is what a topic says about all of its messages.

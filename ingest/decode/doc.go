@@ -15,6 +15,6 @@
 // cause and place, or, when it carries no reading (an empty payload, nan,
 // null, a condition that is not met), neither.
 //
-// The partition of a key is Partition: 64-bit FNV-1a modulo the number of
-// partitions. Stored data depends on it.
+// The partition of a key is Partition: 64-bit FNV-1a, mixed by MurmurHash3's
+// finalizer, modulo the number of partitions. Stored data depends on it.
 package decode

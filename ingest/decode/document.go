@@ -87,8 +87,8 @@ func (d *Decoder) begin(t *topic) *node {
 	if d.nodes > maxNodes || d.names > maxNames {
 		clear(d.shapes)
 		clear(d.topics)
-		d.older, d.last = nil, nil
-		d.nodes, d.names = 0, 0
+		d.older, d.last, d.recorded = nil, nil, nil
+		d.nodes, d.names, d.topicBytes = 0, 0, 0
 		t.shape = nil
 	}
 	if t.shape == nil {

@@ -11,6 +11,14 @@ import (
 type jsonFormat struct{}
 
 func (jsonFormat) decode(d *Decoder, t *topic, payload []byte) (reason, error) {
+	if err := d.document(t, payload); err != nil {
+		return "", err
+	}
+	return d.finish(t)
+}
+
+// document reads a JSON document.
+func (d *Decoder) document(t *topic, payload []byte) error {
 	b := payload
 	if len(b) >= 3 && b[0] == 0xEF && b[1] == 0xBB && b[2] == 0xBF { // a UTF-8 byte order mark
 		b = b[3:]
@@ -24,11 +32,12 @@ func (jsonFormat) decode(d *Decoder, t *topic, payload []byte) (reason, error) {
 			i = s.fail(i, "the end of the document")
 		}
 	}
+	s.b = nil
 	if i < 0 {
 		s.err.move(payload, len(payload)-len(b))
-		return "", s.err
+		return s.err
 	}
-	return d.finish(t)
+	return nil
 }
 
 // scanner reads JSON in one pass, checking all of it. Its methods take the

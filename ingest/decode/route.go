@@ -51,7 +51,9 @@ next:
 }
 
 // Partition returns the partition, from 0, of a key among n: the 64-bit FNV-1a
-// hash of its bytes modulo n. Stored data depends on it: it must not change.
+// hash of its bytes, mixed by MurmurHash3's 64-bit finalizer (alone, its lowest
+// bit is the parity of the key's bytes), modulo n. Stored data depends on it:
+// it must not change.
 func Partition(key string, n int) int {
 	if n <= 1 {
 		return 0
@@ -60,5 +62,8 @@ func Partition(key string, n int) int {
 	for i := 0; i < len(key); i++ {
 		h = (h ^ uint64(key[i])) * 1099511628211
 	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
 	return int(h % uint64(n))
 }

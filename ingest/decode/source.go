@@ -36,8 +36,8 @@ type Source struct {
 
 	// Topic is the topic template: levels as in an MQTT filter (+, # at the
 	// end), {name} for a level that is captured, {name...} for one or more
-	// levels, at the start, in the middle or at the end, once a template. In a
-	// level, captures and * stand for one character or more: "{kind}toMQTT".
+	// levels, at the start, in the middle or at the end, once a template ({...}
+	// if it needs no name). In a level, captures and * stand for one character or more: "{kind}toMQTT".
 	Topic string
 
 	Format string // JSON if empty
