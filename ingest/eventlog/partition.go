@@ -135,7 +135,7 @@ func (p *Partition) First(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the state of partition %d: %w", p.id, err)
 	}
-	return info.State.FirstSeq, nil
+	return max(1, info.State.FirstSeq), nil // 0 for a stream that never held anything
 }
 
 // header is the parsed form of a batch's headers.

@@ -311,7 +311,7 @@ func (p *Partition) receivedUntil(ctx context.Context, seq uint64) (int64, error
 // RecordsBefore returns how many records stand before batch seq.
 func (p *Partition) RecordsBefore(ctx context.Context, seq uint64) (uint64, error) {
 	head := p.Head()
-	for s := seq; s <= head.Seq; s++ {
+	for s := max(1, seq); s <= head.Seq; s++ {
 		m, err := p.stream.GetMsg(ctx, s)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue

@@ -1,0 +1,167 @@
+package app
+
+import (
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// counts are the app's own counters.
+type counts struct {
+	reloads, reloadErrors atomic.Uint64
+}
+
+// collector turns the snapshots that the parts give of themselves into metrics
+// when they are asked for, so that counting costs the hot paths nothing.
+type collector struct {
+	app   *App
+	descs map[string]*prometheus.Desc
+}
+
+func newCollector(a *App) *collector {
+	c := &collector{app: a, descs: map[string]*prometheus.Desc{}}
+	add := func(name, help string, labels ...string) {
+		c.descs[name] = prometheus.NewDesc("weir_"+name, help, labels, nil)
+	}
+	add("build_info", "1; the version is a label.", "version")
+	add("ring_used_bytes", "Bytes received and not durable yet.", "partition")
+	add("ring_capacity_bytes", "Bytes that the ring holds.", "partition")
+	add("ring_stalls_total", "Times that publishers had to wait for space.", "partition")
+	add("broker_connections", "Connections that are open.")
+	add("broker_clients", "Clients that are connected.")
+	add("broker_sessions", "Sessions of clients that are connected or may come back.")
+	add("broker_subscriptions", "Subscriptions.")
+	add("broker_retained_messages", "Retained messages.")
+	add("broker_connections_total", "Connections accepted.")
+	add("broker_messages_received_total", "Publishes received, by who read them: the connection itself (fast) or the MQTT library (library).", "path")
+	add("broker_messages_logged_total", "Messages taken for the log.")
+	add("broker_acks_sent_total", "PUBACK and PUBREC sent.")
+	add("broker_messages_sent_total", "Messages sent to subscribers.")
+	add("broker_received_bytes_total", "Bytes received.")
+	add("broker_sent_bytes_total", "Bytes sent.")
+	add("broker_refused_total", "Connections and packets refused, by cause.", "cause")
+	add("broker_disconnected_total", "Connections that the broker ended, by cause.", "cause")
+	add("broker_dropped_total", "Messages not delivered to a subscriber or not kept, by cause.", "cause")
+	add("broker_window_waits_total", "Times that a client was not read because its acknowledgements were owed.")
+	add("rules_loaded", "Rules in force.")
+	add("rules_reloads_total", "Reloads of the rule files.", "result")
+	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
+	add("rules_errors_total", "Evaluations that failed.", "rule")
+	add("rules_recordings_total", "Recordings of a rule.", "rule")
+	add("alerts", "Alerts by state.", "rule", "state")
+	add("devices_known", "Devices that have been heard of.")
+	add("devices_online", "Devices that are online.")
+	add("sink_lines_total", "Lines that InfluxDB took.", "sink")
+	add("sink_requests_total", "Write requests.", "sink")
+	add("sink_outages_total", "Calls that failed because the far side was away.", "sink")
+	add("sink_rejected_total", "Messages dead-lettered.", "sink")
+	add("sink_coerced_total", "Values written in another type than they came in.", "sink")
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	send := func(kind prometheus.ValueType, name string, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(c.descs[name], kind, v, labels...)
+	}
+	gauge := func(name string, v float64, labels ...string) { send(prometheus.GaugeValue, name, v, labels...) }
+	count := func(name string, v uint64, labels ...string) {
+		send(prometheus.CounterValue, name, float64(v), labels...)
+	}
+	a := c.app
+	gauge("build_info", 1, a.opts.Version)
+	for i, r := range a.rings {
+		p := strconv.Itoa(i)
+		gauge("ring_used_bytes", float64(r.Used()), p)
+		gauge("ring_capacity_bytes", float64(r.Size()), p)
+		count("ring_stalls_total", r.Stalls(), p)
+	}
+	c.broker(gauge, count)
+	c.rules(gauge, count)
+	known, online := a.registry.Counts()
+	gauge("devices_known", float64(known))
+	gauge("devices_online", float64(online))
+	for _, s := range a.sinks {
+		if s.influx == nil {
+			continue
+		}
+		m, name := s.influx.Metrics(), s.cfg.Name.Value
+		count("sink_lines_total", m.Lines.Load(), name)
+		count("sink_requests_total", m.Requests.Load(), name)
+		count("sink_outages_total", m.Outages.Load(), name)
+		count("sink_rejected_total", m.Rejected.Load(), name)
+		count("sink_coerced_total", m.Coerced.Load(), name)
+	}
+}
+
+func (c *collector) broker(gauge func(string, float64, ...string), count func(string, uint64, ...string)) {
+	s := c.app.broker.Stats()
+	gauge("broker_connections", float64(s.Connections))
+	gauge("broker_clients", float64(s.Clients))
+	gauge("broker_sessions", float64(s.Sessions))
+	gauge("broker_subscriptions", float64(s.Subscriptions))
+	gauge("broker_retained_messages", float64(s.Retained))
+	count("broker_connections_total", s.Accepted)
+	count("broker_messages_received_total", s.Fast, "fast")
+	count("broker_messages_received_total", s.Slow, "library")
+	count("broker_messages_logged_total", s.Logged)
+	count("broker_acks_sent_total", s.Acked)
+	count("broker_messages_sent_total", s.Sent)
+	count("broker_received_bytes_total", s.BytesReceived)
+	count("broker_sent_bytes_total", s.BytesSent)
+	count("broker_window_waits_total", s.WindowWaits)
+	for cause, n := range s.Refused {
+		count("broker_refused_total", n, cause)
+	}
+	for cause, n := range s.Disconnected {
+		count("broker_disconnected_total", n, cause)
+	}
+	for cause, n := range s.Dropped {
+		count("broker_dropped_total", n, cause)
+	}
+}
+
+// sum is what the rules of all partitions have done.
+func (c *collector) rules(gauge func(string, float64, ...string), count func(string, uint64, ...string)) {
+	a := c.app
+	count("rules_reloads_total", a.counts.reloads.Load(), "done")
+	count("rules_reloads_total", a.counts.reloadErrors.Load(), "refused")
+	type total struct {
+		evaluations, errors, recordings uint64
+		pending, firing                 int
+	}
+	sums := map[string]*total{}
+	for _, rc := range a.rulers {
+		for _, r := range rc.stats().Rules {
+			t := sums[r.Rule]
+			if t == nil {
+				t = &total{}
+				sums[r.Rule] = t
+			}
+			t.evaluations += r.Evaluations
+			t.errors += r.Errors
+			t.recordings += r.Recordings
+			t.pending += r.Pending
+			t.firing += r.Firing
+		}
+	}
+	gauge("rules_loaded", float64(len(sums)))
+	for rule, t := range sums {
+		count("rules_evaluations_total", t.evaluations, rule)
+		count("rules_errors_total", t.errors, rule)
+		count("rules_recordings_total", t.recordings, rule)
+		gauge("alerts", float64(t.pending), rule, "pending")
+		gauge("alerts", float64(t.firing), rule, "firing")
+	}
+}

@@ -1,0 +1,272 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"weir/configs"
+	"weir/configs/strict"
+	"weir/ingest/event"
+	"weir/ingest/eventlog"
+	"weir/ingest/ring"
+	"weir/rules"
+)
+
+// LoadRules reads and checks every rule file that the config names.
+func LoadRules(cfg *configs.Config) (*rules.Set, error) {
+	names, err := cfg.RuleFiles()
+	if err != nil {
+		return nil, err
+	}
+	files := make([]rules.File, 0, len(names))
+	for _, name := range names {
+		b, err := cfg.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		files = append(files, rules.File{Name: name, Data: b})
+	}
+	return rules.Load(files, ruleOptions(cfg))
+}
+
+// LoadRuleFiles reads and checks the rule files named. With a config, the names
+// of its sources and sinks are the ones that rules may use.
+func LoadRuleFiles(names []string, cfg *configs.Config) (*rules.Set, error) {
+	var files []rules.File
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
+		}
+		files = append(files, rules.File{Name: name, Data: b})
+	}
+	var o rules.Options
+	if cfg != nil {
+		o = ruleOptions(cfg)
+	}
+	return rules.Load(files, o)
+}
+
+// ruleOptions says which names rules may use.
+func ruleOptions(cfg *configs.Config) rules.Options {
+	var o rules.Options
+	for i := range cfg.Sinks {
+		if cfg.Sinks[i].Webhook != nil || cfg.Sinks[i].MQTT != nil {
+			o.Sinks = append(o.Sinks, cfg.Sinks[i].Name.Value)
+		}
+	}
+	o.Sinks = append(o.Sinks, cfg.Skipped...)
+	for i := range cfg.Sources {
+		o.Sources = append(o.Sources, cfg.Sources[i].Name.Value)
+	}
+	return o
+}
+
+// ruleConsumer evaluates the rules on one partition. What they derive goes
+// back into the same partition, before the cursor is saved.
+type ruleConsumer struct {
+	partition *eventlog.Partition
+	ring      *ring.Ring
+	mark      *eventlog.Committer
+	log       *slog.Logger
+
+	mu     sync.Mutex // guards engine: its goroutine holds it for a batch, the API for a look
+	engine *rules.Engine
+
+	// only Handle's goroutine:
+	out     []byte
+	n       int
+	err     error
+	pending uint64              // ring position of what was derived last
+	written map[string]struct{} // ids of records after the cursor that an earlier run had derived
+	until   uint64              // head when that was found out
+
+	want    atomic.Pointer[rules.Set] // the set that the config says
+	started chan struct{}
+	once    sync.Once
+	broken  atomic.Bool // the engine is ahead of what was appended: its state must not be saved
+}
+
+// errBroken is returned once derived records could not be appended: the engine
+// has moved on without them, and only a restart from the last snapshot is right.
+var errBroken = errors.New("derived records could not be appended; a restart evaluates them again")
+
+func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer, want *rules.Set, log *slog.Logger) *ruleConsumer {
+	rc := &ruleConsumer{partition: p, ring: r, mark: c, engine: rules.NewEngine(p.ID()), log: log, started: make(chan struct{})}
+	rc.want.Store(want)
+	return rc
+}
+
+// Start finds out what an earlier run had derived after its cursor was saved:
+// evaluating the same records again gives the same ids, which are in the log
+// already. It also puts the rule set of the config in force if another one is.
+func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
+	c.written = map[string]struct{}{}
+	c.until = c.partition.Head().Seq
+	c.mu.Lock()
+	inForce := c.engine.Set().Hash()
+	c.mu.Unlock()
+	r := c.partition.NewReader(cur.Seq, cur.Records)
+	defer r.Close()
+	for {
+		b, err := r.TryNext(ctx)
+		var d *eventlog.Damage
+		if errors.As(err, &d) {
+			continue // the runner meets it again and reports it
+		}
+		if err != nil {
+			return fmt.Errorf("read what was derived already: %w", err)
+		}
+		if b == nil || b.Seq > c.until {
+			if b != nil {
+				b.Release()
+			}
+			break
+		}
+		for i := range b.Messages {
+			switch m := &b.Messages[i]; m.Record {
+			case event.AlertFact, event.Recording:
+				c.written[string([]byte(m.ID))] = struct{}{}
+			case event.RuleSet:
+				if s, err := rules.ParseSet(m.Payload); err == nil {
+					inForce = s.Hash()
+				}
+			}
+		}
+		b.Release()
+	}
+	if want := c.want.Load(); want != nil && want.Hash() != inForce {
+		if err := c.enact(ctx, want); err != nil {
+			return err
+		}
+	}
+	c.once.Do(func() { close(c.started) })
+	return nil
+}
+
+// enact writes a rule set into the partition: it is in force for what comes after it.
+func (c *ruleConsumer) enact(ctx context.Context, s *rules.Set) error {
+	b := eventlog.AppendRecord(nil, &event.Message{Record: event.RuleSet, ID: "rules-" + s.Hash(), Received: now(), Payload: s.Marshal()})
+	if _, err := c.ring.Append(ctx, b, 1); err != nil {
+		return fmt.Errorf("put the rule set in force: %w", err)
+	}
+	return nil
+}
+
+// Handle evaluates the rules on the batches.
+func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (event.Outcome, error) {
+	var out event.Outcome
+	for _, b := range batches {
+		if c.broken.Load() {
+			return out, errBroken
+		}
+		c.mu.Lock()
+		c.engine.Process(b, c.emit)
+		c.mu.Unlock()
+		if err := c.flush(ctx); err != nil {
+			return out, err
+		}
+		for i := range b.Messages {
+			if len(b.EventsOf(i)) == 0 {
+				out.Filtered++
+			}
+		}
+		if b.Seq >= c.until && len(c.written) > 0 {
+			clear(c.written)
+		}
+	}
+	return out, nil
+}
+
+// emit takes one derived record from the engine.
+func (c *ruleConsumer) emit(d rules.Derived) {
+	if len(c.written) > 0 {
+		if _, ok := c.written[d.ID]; ok {
+			delete(c.written, d.ID)
+			return
+		}
+	}
+	c.out = eventlog.AppendRecord(c.out, &event.Message{Record: d.Record, ID: d.ID, Topic: d.Topic, Payload: d.Payload, Received: d.Time})
+	c.n++
+	if c.n >= ring.MaxRecords || len(c.out) >= 256<<10 {
+		c.err = errors.Join(c.err, c.flush(context.Background()))
+	}
+}
+
+// flush appends what was derived. The ring is drained by the committer alone,
+// so waiting for space here can't wait for this consumer.
+func (c *ruleConsumer) flush(ctx context.Context) error {
+	if c.n > 0 {
+		pos, err := c.ring.Append(ctx, c.out, c.n)
+		c.out, c.n = c.out[:0], 0
+		if err != nil {
+			c.broken.Store(true)
+			return fmt.Errorf("append what the rules derived: %w", err)
+		}
+		c.pending = pos
+	}
+	err := c.err
+	c.err = nil
+	return err
+}
+
+// Sync waits until what was derived is durable.
+func (c *ruleConsumer) Sync(ctx context.Context) error {
+	return awaitDurable(ctx, c.mark, c.pending)
+}
+
+// Snapshot returns the engine's state.
+func (c *ruleConsumer) Snapshot() ([]byte, error) {
+	if c.broken.Load() {
+		return nil, errBroken
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Snapshot()
+}
+
+// Restore sets the engine's state.
+func (c *ruleConsumer) Restore(b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Restore(b)
+}
+
+// reset forgets all state, for a replay. The rules in force stay so until the
+// log says otherwise.
+func (c *ruleConsumer) reset() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set := c.engine.Set()
+	c.engine = rules.NewEngine(c.partition.ID())
+	if set.Len() > 0 {
+		b := event.NewBatch(nil)
+		b.Partition = c.partition.ID()
+		b.Messages = append(b.Messages, event.Message{Record: event.RuleSet, Payload: set.Marshal()})
+		c.engine.Process(b, func(rules.Derived) {})
+	}
+	return nil
+}
+
+func (c *ruleConsumer) rules() []rules.Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Set().Rules()
+}
+
+func (c *ruleConsumer) stats() rules.Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Stats()
+}
+
+func (c *ruleConsumer) active() []rules.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Active()
+}

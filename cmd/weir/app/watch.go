@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"weir/configs/strict"
+)
+
+// settleTime is how long after the last change of a file the rules are read:
+// editors write in several steps.
+const settleTime = 200 * time.Millisecond
+
+// watchRules puts edited rules in force. A set with any error in it changes
+// nothing: the old one keeps running.
+func (a *App) watchRules(ctx context.Context) error {
+	dirs := a.cfg.RuleDirs()
+	if len(dirs) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the rule files: %w", err)
+	}
+	defer w.Close()
+	for _, dir := range dirs {
+		if err := w.Add(dir); err != nil {
+			a.log.Warn("rule files are not watched here: restart weir after an edit", "dir", dir, "err", err)
+		}
+	}
+	timer := time.NewTimer(settleTime)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-w.Events:
+			if e.Op != fsnotify.Chmod {
+				timer.Reset(settleTime)
+			}
+		case err := <-w.Errors:
+			a.log.Warn("watching the rule files failed once; they are read again", "err", err)
+			timer.Reset(settleTime)
+		case <-timer.C:
+			a.reloadRules(ctx)
+		}
+	}
+}
+
+// reloadRules reads the rule files and, if they are right as a whole and say
+// something new, writes the set into every partition.
+func (a *App) reloadRules(ctx context.Context) {
+	set, err := LoadRules(a.cfg)
+	if err != nil {
+		a.counts.reloadErrors.Add(1)
+		var list strict.Errors
+		if !errors.As(err, &list) {
+			a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
+			return
+		}
+		for _, e := range list {
+			a.log.Error("rules were not reloaded: the old set keeps running", "at", e.Error(), "hint", e.Hint)
+		}
+		return
+	}
+	if set.Hash() == a.rulers[0].want.Load().Hash() {
+		return
+	}
+	for _, c := range a.rulers {
+		c.want.Store(set)
+		if err := c.enact(ctx, set); err != nil {
+			a.counts.reloadErrors.Add(1)
+			a.log.Error("rules were not reloaded in a partition", "partition", c.partition.ID(), "err", err)
+			return
+		}
+	}
+	a.counts.reloads.Add(1)
+	a.log.Info("rules reloaded", "rules", set.Len(), "hash", set.Hash())
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"weir/configs"
+	"weir/configs/strict"
+)
+
+// errHelp says that help was asked for and printed.
+var errHelp = errors.New("help was printed")
+
+// flags parses the flags of a command and returns what is left. about is the
+// first line of its help, example one that can be pasted.
+func (c *call) flags(fs *flag.FlagSet, about, example string) ([]string, error) {
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	rest := []string{}
+	args := c.args
+	for {
+		err := fs.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(c.stdout, "%s\n\n", about)
+			fs.VisitAll(func(f *flag.Flag) {
+				name, usage := flag.UnquoteUsage(f)
+				def := ""
+				if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+					def = " (default " + f.DefValue + ")"
+				}
+				fmt.Fprintf(c.stdout, "  %-22s %s%s\n", dashes(f.Name)+" "+name, usage, def)
+			})
+			fmt.Fprintf(c.stdout, "\nFor example: %s\n", example)
+			return nil, errHelp
+		}
+		if err != nil {
+			return nil, &usageError{fmt.Sprintf("%s: %v", c.name, err), hintFor(fs, err, c.name)}
+		}
+		// Flags may stand after arguments too.
+		args = fs.Args()
+		for len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-") {
+			rest = append(rest, args[0])
+			args = args[1:]
+		}
+		if len(args) == 0 {
+			return rest, nil
+		}
+	}
+}
+
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+func hintFor(fs *flag.FlagSet, err error, name string) string {
+	const undefined = "flag provided but not defined: -"
+	if got, ok := strings.CutPrefix(err.Error(), undefined); ok {
+		var known []string
+		fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+		if s := strict.Suggest(strings.TrimPrefix(got, "-"), known); s != "" {
+			return fmt.Sprintf("did you mean %s?", dashes(s))
+		}
+	}
+	return name + " --help lists the flags"
+}
+
+// noArgs complains about arguments that a command does not take.
+func (c *call) noArgs(rest []string) error {
+	if len(rest) > 0 {
+		return &usageError{fmt.Sprintf("%s: unexpected argument %q", c.name, rest[0]), c.name + " --help says what it takes"}
+	}
+	return nil
+}
+
+// sub chooses a sub-command.
+func (c *call) sub(table map[string]func() error, order ...string) error {
+	if len(c.args) == 0 || c.args[0] == "-h" || c.args[0] == "--help" || c.args[0] == "help" {
+		fmt.Fprintf(c.stdout, "Usage: %s %s\n\n%s %s --help says more.\n", c.name, strings.Join(order, "|"), c.name, order[0])
+		if len(c.args) == 0 {
+			return &usageError{c.name + ": which one?", c.name + " " + strings.Join(order, "|")}
+		}
+		return errHelp
+	}
+	name := c.args[0]
+	f, ok := table[name]
+	if !ok {
+		hint := c.name + " " + strings.Join(order, "|")
+		if s := strict.Suggest(name, order); s != "" {
+			hint = fmt.Sprintf("did you mean %q?", s)
+		}
+		return &usageError{fmt.Sprintf("%s: unknown command %q", c.name, name), hint}
+	}
+	c.name, c.args = c.name+" "+name, c.args[1:]
+	return f()
+}
+
+// configFlag adds -c.
+func configFlag(fs *flag.FlagSet) *string {
+	return fs.String("c", "", "the config `file`; without it the demo config that is built in")
+}
+
+// loadConfig loads the config file, or the built-in one.
+func loadConfig(path string) (*configs.Config, error) {
+	if path == "" {
+		return configs.LoadFS(configs.Demo(), "demo.yaml", os.Getenv)
+	}
+	return configs.Load(path)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"weir/cmd/weir/app"
+	"weir/configs"
+)
+
+func runRun(ctx context.Context, c *call) error {
+	fs := flag.NewFlagSet("run", flag.ContinueOnError)
+	file := configFlag(fs)
+	dataDir := fs.String("data-dir", "", "use this data `directory` instead of the config's data_dir")
+	rest, err := c.flags(fs, "Run the broker, the log, the rules and the sinks until interrupted.", "weir run -c configs/demo.yaml")
+	if err != nil {
+		return err
+	}
+	if err := c.noArgs(rest); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*file)
+	if err != nil {
+		return err
+	}
+	if *dataDir != "" {
+		cfg.DataDir.Value = *dataDir
+	}
+	log := logger(cfg, c)
+	for _, w := range cfg.Warnings {
+		log.Warn("config", "at", w.Error(), "hint", w.Hint)
+	}
+	for _, n := range cfg.Notes {
+		log.Info("config", "at", n.Error())
+	}
+	a, err := app.New(cfg, app.Options{Log: log, Stdout: c.stdout, Version: version()})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if err := a.Open(ctx); err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// logger writes weir's own log to stderr: stdout is for data.
+func logger(cfg *configs.Config, c *call) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Logging.Level.Value)); err != nil {
+		level = slog.LevelInfo // the config was checked
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.Logging.Format.Value == "json" {
+		return slog.New(slog.NewJSONHandler(c.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(c.stderr, o))
+}
+
+func runCheck(_ context.Context, c *call) error {
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	file := configFlag(fs)
+	rest, err := c.flags(fs, "Check a config, its sources, users and rules, and change nothing.", "weir check -c weir.yaml")
+	if err != nil {
+		return err
+	}
+	if err := c.noArgs(rest); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*file)
+	if err != nil {
+		return err
+	}
+	sum, err := app.Check(cfg)
+	printErrors(c.stderr, cfg.Warnings)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "%s: ok: %d sources, %d rules, %d sinks\n", cfg.File, sum.Sources, sum.Rules, sum.Sinks)
+	return nil
+}
+
+// release is the version of this source tree; a build of a tag may override it
+// with -ldflags "-X main.release=...".
+var release = "0.1.0"
+
+// version returns the release and the revision it was built from.
+func version() string {
+	v := release
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				v += "+" + s.Value[:12]
+			}
+		}
+	}
+	return v
+}
+
+func runVersion(_ context.Context, c *call) error {
+	fs := flag.NewFlagSet("version", flag.ContinueOnError)
+	asJSON := fs.Bool("json", false, "print JSON")
+	rest, err := c.flags(fs, "Print the version of weir and of Go.", "weir version --json")
+	if err != nil {
+		return err
+	}
+	if err := c.noArgs(rest); err != nil {
+		return err
+	}
+	if *asJSON {
+		return json.NewEncoder(c.stdout).Encode(map[string]string{"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+	}
+	fmt.Fprintf(c.stdout, "weir %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}

@@ -1,0 +1,209 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"weir/devices"
+	"weir/ingest/consume"
+	"weir/ingest/event"
+	"weir/ingest/eventlog"
+	"weir/rules"
+)
+
+// Deps is what the API serves. Nil functions mean "not running": the same API
+// then answers from a data directory that no process has open.
+type Deps struct {
+	Log      *eventlog.Log
+	Devices  *devices.Registry
+	Runners  func() []*consume.Runner
+	Alerts   func() []rules.Status
+	Rules    func() []rules.Info
+	Ready    func() error                                // why weir takes no messages, or nil
+	Healthy  func() error                                // what has stopped for good, or nil
+	Decode   func(*event.Batch)                          // decodes with the sources in force
+	Reinsert func(context.Context, *event.Message) error // appends a message to the log again
+	Seek     func(ctx context.Context, name string, from From) error
+	Gatherer prometheus.Gatherer
+	Logger   *slog.Logger
+}
+
+// Server is the HTTP API.
+type Server struct {
+	deps Deps
+	mux  *http.ServeMux
+}
+
+// New returns a server for the dependencies given.
+func New(deps Deps) *Server {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{deps: deps, mux: http.NewServeMux()}
+	s.mux.HandleFunc("GET /healthz", s.probe(deps.Healthy))
+	s.mux.HandleFunc("GET /readyz", s.probe(deps.Ready))
+	if deps.Gatherer != nil {
+		s.mux.Handle("GET /metrics", promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{}))
+	}
+	s.mux.HandleFunc("GET /api/v1/devices", s.listDevices)
+	s.mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)
+	s.mux.HandleFunc("GET /api/v1/alerts", s.listAlerts)
+	s.mux.HandleFunc("GET /api/v1/rules", s.listRules)
+	s.mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
+	s.mux.HandleFunc("GET /api/v1/audit", s.audit)
+	s.mux.HandleFunc("GET /api/v1/events", s.events)
+	s.mux.HandleFunc("POST /api/v1/consumers/{name}/replay", s.replayConsumer)
+	s.mux.HandleFunc("GET /api/v1/dead-letters", s.listDead)
+	s.mux.HandleFunc("GET /api/v1/dead-letters/{id...}", s.showDead)
+	s.mux.HandleFunc("POST /api/v1/dead-letters/{id...}", s.replayDead)
+	s.mux.HandleFunc("DELETE /api/v1/dead-letters/{id...}", s.dropDead)
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := sameOrigin(r); err != nil {
+		s.fail(w, http.StatusForbidden, err)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// sameOrigin refuses what a page of another site makes a browser send: the API
+// has no credentials, so being reachable is all that an attacker needs.
+func sameOrigin(r *http.Request) error {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host != r.Host {
+		return fmt.Errorf("origin %q is not this server: the API is for its own pages and for programs", origin)
+	}
+	return nil
+}
+
+// Serve listens on addr and serves until ctx ends. The listener is ready when
+// Listen has returned; Serve takes it over.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelWarn),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if srv.Shutdown(sctx) != nil {
+			srv.Close() // a follower of the log never ends by itself
+		}
+	})
+	defer stop()
+	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) probe(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if check != nil {
+			if err := check(); err != nil {
+				s.fail(w, http.StatusServiceUnavailable, err)
+				return
+			}
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// fail answers with an error. The client went away if writing fails, so that is not looked at.
+func (s *Server) fail(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+}
+
+func (s *Server) reply(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		s.fail(w, http.StatusInternalServerError, fmt.Errorf("encode the answer: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(b, '\n'))
+}
+
+// queryInt reads a non-negative number from the query.
+func queryInt(r *http.Request, name string, def int) (int, error) {
+	t := r.URL.Query().Get(name)
+	if t == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(t)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s=%q is not a number from 0", name, t)
+	}
+	return n, nil
+}
+
+func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
+	q := devices.Query{Prefix: r.URL.Query().Get("prefix"), Source: r.URL.Query().Get("source"), After: r.URL.Query().Get("after")}
+	var err error
+	if q.Limit, err = queryInt(r, "limit", 0); err != nil {
+		s.fail(w, http.StatusBadRequest, err)
+		return
+	}
+	if t := r.URL.Query().Get("online"); t != "" {
+		on, err := strconv.ParseBool(t)
+		if err != nil {
+			s.fail(w, http.StatusBadRequest, fmt.Errorf("online=%q is neither true nor false", t))
+			return
+		}
+		q.Online = &on
+	}
+	s.reply(w, s.deps.Devices.List(q))
+}
+
+func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) {
+	d, ok := s.deps.Devices.Get(r.PathValue("id"))
+	if !ok {
+		s.fail(w, http.StatusNotFound, fmt.Errorf("no device %q has been heard of", r.PathValue("id")))
+		return
+	}
+	s.reply(w, d)
+}
+
+func (s *Server) listAlerts(w http.ResponseWriter, r *http.Request) {
+	if s.deps.Alerts == nil {
+		s.notRunning(w)
+		return
+	}
+	s.reply(w, map[string]any{"alerts": s.deps.Alerts()})
+}
+
+func (s *Server) listRules(w http.ResponseWriter, r *http.Request) {
+	if s.deps.Rules == nil {
+		s.notRunning(w)
+		return
+	}
+	s.reply(w, map[string]any{"rules": s.deps.Rules()})
+}
+
+var errNotRunning = errors.New("weir is not running on this data directory")
+
+func (s *Server) notRunning(w http.ResponseWriter) {
+	s.fail(w, http.StatusServiceUnavailable, errNotRunning)
+}
