@@ -116,10 +116,13 @@ func (p *Program) Explain(s *Scope) error {
 		}
 		return err
 	}
-	if p.val != nil || p.cond != nil {
-		if _, isBool := v.(bool); !isBool {
-			return fmt.Errorf("the result is %v, not true or false", v)
-		}
+	if _, ok := v.(bool); p.wantsBool && !ok {
+		return fmt.Errorf("the result is %v, not true or false", v)
+	}
+	if x, ok := scalar(v); !ok {
+		return fmt.Errorf("the result is a %T, not one value", v)
+	} else if f, _ := x.number(); math.IsNaN(f) || math.IsInf(f, 0) {
+		return fmt.Errorf("the result is %v, not a finite number", f)
 	}
 	return nil
 }

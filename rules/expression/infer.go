@@ -39,6 +39,13 @@ type inference struct {
 	loose bool // the expression asks for types itself
 }
 
+// check reports what is wrong with the types of an expression.
+func (in *inference) check(n ast.Node, condition bool) {
+	if t := in.infer(n); condition && t != kAny && t != kBool {
+		in.fail(n, "compare it with something, e.g. temperature > 30", "this must be true or false, but it is %s", t)
+	}
+}
+
 func kindOf(n ast.Node) kind {
 	if n.Nature().Nil {
 		return kNil

@@ -48,17 +48,20 @@ type Options struct {
 	Roots []string
 	// Reserved are functions that exist elsewhere, and why they can't be used.
 	Reserved map[string]string
+
+	lax bool // do not infer types, for tests of what happens at run time
 }
 
 // Program is a compiled expression. It is immutable: any number of goroutines
 // may evaluate it, each with a Scope of its own.
 type Program struct {
-	source   string
-	node     ast.Node
-	refs     []Ref   // what it reads, left-most first, each once
-	slots    []int32 // slots of refs in the table
-	env      []string
-	tolerant bool
+	source    string
+	node      ast.Node
+	refs      []Ref   // what it reads, left-most first, each once
+	slots     []int32 // slots of refs in the table
+	env       []string
+	tolerant  bool
+	wantsBool bool // it is a condition
 
 	cond condition // nil if the VM must do it
 	val  operand   // nil if the VM must do it
@@ -107,15 +110,14 @@ func Compile(source string, o Options) (p *Program, errs []*Error) {
 	if _, err := checker.Check(tree, config); err != nil {
 		return nil, []*Error{checkError(source, err)}
 	}
-	in := &inference{resolver: r, used: map[string]use{}}
-	if t := in.infer(tree.Node); o.Condition && t != kAny && t != kBool {
-		r.fail(tree.Node, "compare it with something, e.g. temperature > 30",
-			"this must be true or false, but it is %s", t)
+	if !o.lax {
+		in := &inference{resolver: r, used: map[string]use{}}
+		in.check(tree.Node, o.Condition)
 	}
 	if len(r.errs) > 0 {
 		return nil, ordered(r.errs)
 	}
-	p = &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant}
+	p = &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant, wantsBool: o.Condition}
 	for _, ref := range r.refs {
 		p.slots = append(p.slots, o.Table.slot(ref))
 		p.env = append(p.env, ref.key())

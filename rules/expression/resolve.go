@@ -30,7 +30,13 @@ type resolver struct {
 // a < b < c between two comparisons, so that a short text can spell a huge tree.
 const maxVisits = 20_000
 
+// maxErrors bounds what is reported of one expression.
+const maxErrors = 20
+
 func (r *resolver) fail(n ast.Node, hint, format string, args ...any) {
+	if len(r.errs) == maxErrors {
+		return
+	}
 	r.errs = append(r.errs, &Error{
 		Offset: byteOffset(r.source, n.Location().From),
 		Msg:    fmt.Sprintf(format, args...), Hint: hint,

@@ -1,0 +1,99 @@
+package rules_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"weir/ingest/event"
+	"weir/rules"
+)
+
+// telemetry is a batch of n events of 100 devices, with the shape of a small
+// sensor's messages. Their temperatures are below 30.
+func telemetry(n int) *event.Batch {
+	b := event.NewBatch(nil)
+	b.Seq = 7
+	for i := range n {
+		b.Messages = append(b.Messages, event.Message{Received: epoch + int64(i)*1000})
+		b.AddEvent(i, event.Event{
+			Source: "plant", Measurement: "telemetry", Device: fmt.Sprintf("dev-%03d", i%100), Time: epoch + int64(i)*1000,
+			Tags: []event.Tag{{Key: "site", Value: fmt.Sprintf("site-%d", i%100)}},
+			Fields: []event.Field{
+				f("seq", float64(i)), f("temperature", 20+float64(i%90)/10), f("humidity", 40.0), f("battery", 3.1),
+			},
+		})
+	}
+	return b
+}
+
+func engineWith(tb testing.TB, text string) *rules.Engine {
+	tb.Helper()
+	e := rules.NewEngine(0)
+	e.Process(batch(tb, 1, setRecord(0, text)), func(rules.Derived) {})
+	if e.Set().Len() == 0 {
+		tb.Fatalf("rules were not taken over: %v", e.Stats().Rejection)
+	}
+	return e
+}
+
+// many returns n threshold rules, of which own can match an event of
+// telemetry; the others are for other sources, sites and devices.
+func many(n, own int) string {
+	var b strings.Builder
+	b.WriteString("groups:\n")
+	for i := range n {
+		match := "{source: plant}"
+		if i >= own {
+			match = []string{fmt.Sprintf("{source: s%d}", i%50), fmt.Sprintf("{site: other-%d}", i), fmt.Sprintf("{device: other-%d}", i)}[i%3]
+		}
+		fmt.Fprintf(&b, "  - name: g%d\n    match: %s\n    rules: [{alert: Hot, expr: temperature > %d}]\n", i, match, 100+i)
+	}
+	return b.String()
+}
+
+func BenchmarkProcess(b *testing.B) {
+	const events = 2000
+	for _, bb := range []struct{ name, text string }{
+		{"threshold-false", group("alert: Hot\nexpr: temperature > 30")},
+		{"and-false", group("alert: Hot\nexpr: temperature > 25 && humidity < 30")},
+		{"vm-false", group("alert: Hot\nexpr: round(temperature) > 30")},
+		{"pending", group("alert: Hot\nexpr: temperature > 0\nfor: 10h")},
+		{"firing", group("alert: Hot\nexpr: temperature > 0")},
+		{"record", group("record: fahrenheit\nexpr: temperature * 1.8 + 32")},
+		{"rules=1,matching=1", many(1, 1)},
+		{"rules=10,matching=10", many(10, 10)},
+		{"rules=100,matching=10", many(100, 10)},
+		{"rules=1000,matching=10", many(1000, 10)},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			e := engineWith(b, bb.text)
+			in := telemetry(events)
+			emit := func(rules.Derived) {}
+			e.Process(in, emit)
+			b.ReportAllocs()
+			for b.Loop() {
+				e.Process(in, emit)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/events, "ns/event")
+		})
+	}
+}
+
+func TestProcessAllocatesNothingForKnownDevices(t *testing.T) {
+	for _, text := range []string{
+		group("alert: Hot\nexpr: temperature > 30"),
+		group("alert: Hot\nexpr: temperature > 0\nfor: 10h"),
+		group("alert: Hot\nexpr: temperature > 0"),
+		group("alert: Hot\nexpr: temperature > 25\nclear: temperature < 10"),
+		many(100, 10),
+	} {
+		e := engineWith(t, text)
+		in := telemetry(200)
+		emit := func(rules.Derived) {}
+		e.Process(in, emit)
+		if n := testing.AllocsPerRun(20, func() { e.Process(in, emit) }); n != 0 {
+			t.Errorf("%.80s...: %v allocations a batch of 200 events, want 0", text, n)
+		}
+	}
+}
