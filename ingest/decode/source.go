@@ -138,12 +138,9 @@ type SourceError struct {
 	Hint  string // what would be right; may be empty
 }
 
+// Error returns the place and what is wrong, without the hint.
 func (e *SourceError) Error() string {
-	s := fmt.Sprintf("sources[%d] %q: %s: %v", e.Index, e.Name, e.Key, e.Err)
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return s
+	return fmt.Sprintf("sources[%d] %q: %s: %v", e.Index, e.Name, e.Key, e.Err)
 }
 
 func (e *SourceError) Unwrap() error { return e.Err }
