@@ -128,7 +128,7 @@ func New(cfg Config, deps Deps) (*Broker, error) {
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("set up mqtt server: %w", err)
 	}
-	b.access = access.New(access.Config{Anonymous: cfg.Anonymous, File: cfg.UsersFile, CertUser: cfg.TLS.CertUser})
+	b.access = access.New(access.Config{Anonymous: cfg.Anonymous, File: cfg.UsersFile})
 	return b, nil
 }
 

@@ -53,6 +53,7 @@ type conn struct {
 	sess      *session
 	principal atomic.Pointer[access.Principal]
 	certUser  string
+	will      string // topic of the client's will, or ""
 	limiter   *rate.Limiter
 	v5        atomic.Bool
 	ready     bool // CONNACK is out: plain frames may be taken

@@ -92,7 +92,13 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.b.log.Debug("client refused: its will's topic is not allowed", "client", cl.ID, "topic", pk.Connect.WillTopic)
 		return false
 	}
+	if owner, ok := h.b.owner(cl.ID); ok && owner != p.User {
+		h.b.stats.RefusedAuth.Add(1)
+		h.b.log.Warn("client refused: its client id has a session of another user", "client", cl.ID, "user", p.User)
+		return false
+	}
 	c.principal.Store(p)
+	c.will = pk.Connect.WillTopic
 	return true
 }
 
@@ -104,7 +110,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	}
 	v5 := c.v5.Load()
 	c.cl = cl
-	c.sess = h.b.session(cl.ID, pk.Connect.Clean)
+	c.sess = h.b.session(cl.ID, c.rights().User, pk.Connect.Clean)
 	c.sess.adopt(c, v5, !v5 && pk.Connect.Clean)
 	if r := h.b.cfg.Limits.PublishRate; r > 0 {
 		c.limiter = newLimiter(r)

@@ -44,6 +44,30 @@ func (b *Broker) listen(ctx context.Context) error {
 			return err
 		}
 	}
+	var certs *tls.Config
+	if b.cfg.TLS.Listen != "" || b.cfg.WebSocket.Listen != "" && b.cfg.WebSocket.TLS {
+		var err error
+		if certs, err = newCertificates(b.cfg.TLS, b.log); err != nil {
+			return err
+		}
+	}
+	if b.cfg.TLS.Listen != "" {
+		l, err := open("tls", b.cfg.TLS.Listen)
+		if err != nil {
+			return err
+		}
+		l.tls = certs
+	}
+	if b.cfg.WebSocket.Listen != "" {
+		l, err := open("websocket", b.cfg.WebSocket.Listen)
+		if err != nil {
+			return err
+		}
+		if b.cfg.WebSocket.TLS {
+			l.Listener = tls.NewListener(l.Listener, certs)
+		}
+		l.serve = func(b *Broker) { b.serveWebSocket(l) }
+	}
 	return nil
 }
 

@@ -18,15 +18,27 @@ const (
 // session returns the session of a client id: the one that is there, or a new
 // one if there is none, if the client wants to start clean, or if the old one
 // ends with its connection.
-func (b *Broker) session(id string, clean bool) *session {
+func (b *Broker) session(id, user string, clean bool) *session {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.sessions[id]
 	if s == nil || clean || s.ends() {
-		s = newSession(b, id)
+		s = newSession(b, id, user)
 		b.sessions[id] = s
 	}
 	return s
+}
+
+// owner returns the user whose session a client id has. Nobody else may take
+// it over: it holds subscriptions and messages.
+func (b *Broker) owner(id string) (string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.sessions[id]
+	if !ok {
+		return "", false
+	}
+	return s.user, true
 }
 
 func (s *session) ends() bool {

@@ -24,6 +24,7 @@ type owed struct {
 type session struct {
 	b      *Broker
 	id     string
+	user   string            // "": anonymous
 	max    int               // how many acks may be owed
 	idle   atomic.Bool       // set by the sweep, cleared by use
 	queued atomic.Bool       // it is in the acker's queue
@@ -42,8 +43,8 @@ type session struct {
 	space    chan struct{} // not nil: closed when something leaves fifo or held
 }
 
-func newSession(b *Broker, id string) *session {
-	return &session{b: b, id: id, max: b.cfg.Limits.ReceiveMaximum}
+func newSession(b *Broker, id, user string) *session {
+	return &session{b: b, id: id, user: user, max: b.cfg.Limits.ReceiveMaximum}
 }
 
 // adopt makes c the connection that the session belongs to. Acks that an

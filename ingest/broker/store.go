@@ -20,4 +20,3 @@ func (b *Broker) dropSession(id string)             {}
 func (b *Broker) saveRetained(pk packets.Packet)    {}
 func (b *Broker) dropRetained(topic string)         {}
 func (b *Broker) writeBehind()                      {}
-func (b *Broker) watchUsers()                       {}
