@@ -47,10 +47,13 @@ func newAnswer(resp *http.Response, body []byte) *answer {
 	return a
 }
 
+// name is a field of a measurement.
+type name struct{ measurement, field string }
+
 // conflict is a field that the server knows as another type.
 type conflict struct {
-	measurement, field string
-	exists             event.Kind
+	name
+	exists event.Kind
 }
 
 // The names are written without escapes, and the message with %s: a name may
@@ -65,7 +68,7 @@ func (a *answer) conflict() (conflict, bool) {
 		return conflict{}, false
 	}
 	k, ok := kindNamed(m[4])
-	return conflict{measurement: m[2], field: m[1], exists: k}, ok
+	return conflict{name{m[2], m[1]}, k}, ok
 }
 
 func (a *answer) tooLarge() bool { return a.status == http.StatusRequestEntityTooLarge }
@@ -73,6 +76,15 @@ func (a *answer) tooLarge() bool { return a.status == http.StatusRequestEntityTo
 // beyondRetention reports whether points were too old for the database.
 func (a *answer) beyondRetention() bool {
 	return strings.Contains(a.text, "beyond retention policy") || strings.Contains(a.text, "outside retention period")
+}
+
+// knowsNoUnsigned reports whether a refused "7u" may be the reason: a 1.x takes it
+// for a malformed number. Not every build of it says its version.
+func (a *answer) knowsNoUnsigned() bool {
+	if strings.HasPrefix(a.version, "2.") || strings.HasPrefix(a.version, "3.") {
+		return false
+	}
+	return strings.Contains(a.text, "invalid number")
 }
 
 // cause is the server's words for a dead letter.

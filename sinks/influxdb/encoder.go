@@ -28,6 +28,9 @@ type encoder struct {
 	body  []byte
 	units []unit
 	lines int // in body
+	uints int // unsigned values in body
+
+	fresh []*fieldType // learnt in this call
 
 	measurements map[string]*measurement
 	columns      int          // in all measurements
@@ -62,7 +65,7 @@ func newEncoder(types *Types, cfg *Config) *encoder {
 }
 
 // reset empties the body.
-func (e *encoder) reset() { e.body, e.units, e.lines = e.body[:0], e.units[:0], 0 }
+func (e *encoder) reset() { e.body, e.units, e.lines, e.uints = e.body[:0], e.units[:0], 0, 0 }
 
 var errNoMeasurement = errors.New("the event has no measurement; name one in its source")
 
@@ -130,12 +133,18 @@ func (e *encoder) addEvent(ev *event.Event) error {
 		v := f.Value
 		if want := e.typeOf(c, v); want != kind {
 			w, ok := coerce(v, want)
+			if !ok && c.typ != nil && c.typ.disputed() {
+				w, ok = coerce(v, e.naturalType(v))
+			}
 			if !ok {
 				e.body = e.body[:start]
 				return &TypeError{strings.Clone(m.name), c.name, cloneValue(v), want}
 			}
 			v = w
 			e.coerced++
+		}
+		if v.Kind() == event.Uint {
+			e.uints++
 		}
 		e.body = append(e.body, sep)
 		e.body = append(e.body, c.key...)
@@ -156,25 +165,44 @@ func (e *encoder) addEvent(ev *event.Event) error {
 // typeOf returns the type in which v must be written to c, learning it if v is
 // the first value.
 func (e *encoder) typeOf(c *column, v event.Value) event.Kind {
-	if c.typ != nil && !e.natural {
-		if k := c.typ.load(); k != event.Null {
-			if k == event.Uint && !e.unsigned {
-				return event.Float
-			}
-			return k
-		}
-	}
-	k := v.Kind()
-	if k == event.Uint && !e.unsigned {
-		k = event.Float
-		if _, ok := toInt(v); ok {
-			k = event.Int
-		}
-	}
 	if c.typ == nil || e.natural {
+		return e.naturalType(v)
+	}
+	k := c.typ.load()
+	if k == event.Uint && !e.unsigned {
+		e.types.replace(c.typ, event.Uint, e.naturalType(v))
+		k = c.typ.load()
+	}
+	if k != event.Null {
 		return k
 	}
-	return e.types.learn(c.typ, k)
+	k, learnt := e.types.learn(c.typ, e.naturalType(v))
+	if learnt {
+		e.fresh = append(e.fresh, c.typ)
+	}
+	return k
+}
+
+// naturalType returns the type that a value has by itself. Where the server
+// knows no unsigned integers it is an integer if it fits.
+func (e *encoder) naturalType(v event.Value) event.Kind {
+	k := v.Kind()
+	if k == event.Uint && !e.unsigned {
+		if _, ok := toInt(v); ok {
+			return event.Int
+		}
+		return event.Float
+	}
+	return k
+}
+
+// confirm makes the types that were learnt since the last call of confirm ones
+// that points were written in.
+func (e *encoder) confirm() {
+	for _, f := range e.fresh {
+		f.mark(confirmed)
+	}
+	e.fresh = e.fresh[:0]
 }
 
 // measurement returns the entry of a measurement, made if need be.

@@ -272,3 +272,162 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+func TestAuthOfOneEight(t *testing.T) {
+	srv := influxd.Start(t, influxd.WithAuth())
+	srv.CreateDatabase(t, db)
+	srv.CreateUser(t, "writer", "pass word:é", db)
+	b := sinktest.NewBatch(1, sinktest.Start()).Reading("d", "v", event.FloatValue(1)).Batch()
+	for _, tt := range []struct {
+		name   string
+		change func(*influxdb.Config)
+		says   string // "" if it is written
+	}{
+		{"by user and password", func(c *influxdb.Config) { c.Username, c.Password = "writer", "pass word:é" }, ""},
+		{"by the token that stands for them", func(c *influxdb.Config) {
+			c.Database, c.Bucket, c.Token = "", db+"/autogen", influxd.Admin+":"+influxd.AdminPassword
+		}, ""},
+		{"by nobody", func(*influxdb.Config) {}, "check token, or username"},
+		{"by a wrong password", func(c *influxdb.Config) { c.Username, c.Password = "writer", "x" }, "check token, or username"},
+		{"to a database that is not there", func(c *influxdb.Config) {
+			c.Database, c.Username, c.Password = "other", influxd.Admin, influxd.AdminPassword
+		}, "create the bucket or database"},
+		{"to a database of others", func(c *influxdb.Config) {
+			c.Database, c.Username, c.Password = "foreign", "writer", "pass word:é"
+		}, "right to write"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv.CreateDatabase(t, "foreign")
+			s := sinkTo(t, srv.URL(), influxdb.Deps{}, tt.change)
+			_, err := s.Handle(t.Context(), []*event.Batch{b})
+			var re *event.RetryError
+			if tt.says == "" && err != nil || tt.says != "" && (!errors.As(err, &re) || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("error %v, want one that says %q", err, tt.says)
+			}
+		})
+	}
+	if n := srv.Count(t, db, "telemetry", "v"); n != 1 {
+		t.Errorf("points = %d, want 1", n)
+	}
+}
+
+func TestAServerOfVersionOneGetsNoUnsignedIntegers(t *testing.T) {
+	srv := influxd.Start(t)
+	srv.CreateDatabase(t, db)
+	// Addressed as a 2.x, the sink can't know before the server refuses.
+	s := sinkTo(t, srv.URL(), influxdb.Deps{}, func(c *influxdb.Config) { c.Database, c.Bucket = "", db+"/autogen" })
+	b := sinktest.NewBatch(1, sinktest.Start())
+	for i := range 10 {
+		b.Reading("d", "u", event.UintValue(uint64(i)))
+	}
+	if out := handle(t, s, b.Batch()); len(out.Dead) != 0 {
+		t.Fatalf("dead: %v", out.Dead)
+	}
+	before := s.Metrics().Requests.Load()
+	handle(t, s, b.Batch())
+	if n := s.Metrics().Requests.Load() - before; n != 1 {
+		t.Errorf("requests once it is known = %d, want 1", n)
+	}
+	if n := srv.Count(t, db, "telemetry", "u"); n != 10 {
+		t.Errorf("points = %d, want 10", n)
+	}
+}
+
+func TestPointsBeyondRetentionAreFoundByTheirTime(t *testing.T) {
+	srv, s := real(t)
+	srv.Query(t, "", `ALTER RETENTION POLICY autogen ON plant DURATION 2h SHARD DURATION 1h`)
+	start := sinktest.Start()
+	b := sinktest.NewBatch(1, start)
+	var want []uint32
+	for i := range 2000 {
+		at := int64(0)
+		if i%3 == 0 { // a clock that was never set
+			at = int64(i+1) * 1e9
+			want = append(want, uint32(i))
+		}
+		b.Event(event.Event{Measurement: "telemetry", Device: fmt.Sprintf("d%d", i), Time: at, Fields: fields("v", float64(i))})
+	}
+	out := handle(t, s, b.Batch())
+	var dead []uint32
+	for _, d := range out.Dead {
+		dead = append(dead, d.Message)
+	}
+	slices.Sort(dead)
+	if !slices.Equal(dead, want) || !strings.Contains(out.Dead[0].Err.Error(), "retention policy") {
+		t.Errorf("%d dead, want the %d that are too old; cause %v", len(dead), len(want), out.Dead[0].Err)
+	}
+	if n := srv.Count(t, db, "telemetry", "v"); n != 2000-len(want) {
+		t.Errorf("points = %d, want %d", n, 2000-len(want))
+	}
+	if n := s.Metrics().Requests.Load(); n > 20 {
+		t.Errorf("%d requests, want at most 20", n)
+	}
+}
+
+func TestAFieldMayHaveAnotherTypeInAnotherShard(t *testing.T) {
+	srv, s := real(t)
+	srv.Query(t, "", `ALTER RETENTION POLICY autogen ON plant SHARD DURATION 1h`)
+	old, now := sinktest.Start().Add(-100*time.Hour), sinktest.Start()
+	direct(t, srv, fmt.Sprintf("telemetry,device=x v=1 %d", old.UnixNano()))
+	direct(t, srv, fmt.Sprintf("telemetry,device=x v=\"text\" %d", now.UnixNano()))
+	text := func(seq uint64, from int) *sinktest.Builder {
+		b := sinktest.NewBatch(seq, now)
+		for i := from; i < from+10; i++ {
+			b.Event(event.Event{Measurement: "telemetry", Device: fmt.Sprintf("d%d", i), Fields: fields("v", "warm")})
+		}
+		return b
+	}
+	late := func(b *sinktest.Builder, from int) *sinktest.Builder {
+		for i := from; i < from+10; i++ {
+			b.Event(event.Event{Measurement: "telemetry", Device: fmt.Sprintf("d%d", i), Time: old.UnixNano(), Fields: fields("v", float64(i))})
+		}
+		return b
+	}
+	for i, b := range []*sinktest.Builder{
+		text(1, 0), late(text(2, 10), 20), late(sinktest.NewBatch(3, now), 30), text(4, 40),
+	} {
+		if out := handle(t, s, b.Batch()); len(out.Dead) != 0 {
+			t.Errorf("batch %d: %d dead, want none: %v", i+1, len(out.Dead), out.Dead[0].Err)
+		}
+	}
+	// A query that covers both shards shows the values of one type only.
+	for side, want := range map[string]int{"<": 20, ">": 30} {
+		rows := srv.Query(t, db, fmt.Sprintf("SELECT v, device FROM telemetry WHERE device != 'x' AND time %s %d", side, old.Add(time.Hour).UnixNano()))
+		if len(rows) != want {
+			t.Errorf("points at one side of the shards' border = %d, want %d", len(rows), want)
+		}
+	}
+}
+
+func TestLearntTypesSurviveARestart(t *testing.T) {
+	srv := influxd.Start(t)
+	srv.CreateDatabase(t, db)
+	store := &memStore{}
+	start := sinktest.Start()
+	s := sinkTo(t, srv.URL(), influxdb.Deps{Store: store})
+	handle(t, s, sinktest.NewBatch(1, start).Reading("d", "v", event.FloatValue(1)).Reading("d", "s", event.StringValue("x")).Batch())
+	handle(t, s, sinktest.NewBatch(2, start).Reading("d", "v", event.FloatValue(2)).Batch())
+	if store.saves != 1 {
+		t.Errorf("saved %d times, want once: only the first batch taught something", store.saves)
+	}
+	s = sinkTo(t, srv.URL(), influxdb.Deps{Store: store})
+	out := handle(t, s, sinktest.NewBatch(3, start).Reading("d", "s", event.FloatValue(3)).Reading("d", "v", event.StringValue("x")).Batch())
+	var te *influxdb.TypeError
+	if len(out.Dead) != 1 || out.Dead[0].Message != 1 || !errors.As(out.Dead[0].Err, &te) || s.Metrics().Refused.Load() != 0 {
+		t.Errorf("after a restart: %+v with %d refusals; want message 1 dead without asking the server", out, s.Metrics().Refused.Load())
+	}
+	store.b = []byte("{damaged")
+	s = sinkTo(t, srv.URL(), influxdb.Deps{Store: store})
+	handle(t, s, sinktest.NewBatch(4, start).Reading("d", "s", event.FloatValue(4)).Batch())
+	if s.Types().Lookup("telemetry", "s") != event.String {
+		t.Errorf("a damaged store: s learnt as %v, want string as the server has it", s.Types().Lookup("telemetry", "s"))
+	}
+	if !s.Types().Forget("telemetry", "s") || s.Types().Lookup("telemetry", "s") != event.Null {
+		t.Error("a forgotten type is still known")
+	}
+	store.err = errors.New("disk full")
+	var re *event.RetryError
+	if _, err := s.Handle(t.Context(), []*event.Batch{sinktest.NewBatch(5, start).Reading("d", "new", event.FloatValue(4)).Batch()}); !errors.As(err, &re) {
+		t.Errorf("types that can't be saved: error %v, want a *event.RetryError", err)
+	}
+}

@@ -32,21 +32,21 @@ func (c *call) repair(ctx context.Context, a *answer) error {
 
 // deliver writes units, which the encoder holds and the server has refused.
 func (c *call) deliver(ctx context.Context, units []unit, a *answer) error {
-	flipped := map[conflict]bool{}
+	flipped := map[name]bool{}
 	for range maxRounds {
 		var rest []unit
 		switch cf, ok := a.conflict(); {
 		case a.tooLarge():
 			return c.halves(ctx, units, a)
-		case ok && !c.enc.natural && !flipped[conflict{cf.measurement, cf.field, 0}]:
-			flipped[conflict{cf.measurement, cf.field, 0}] = true
-			c.sink.types.set(cf.measurement, cf.field, cf.exists)
+		case ok && !c.enc.natural && !flipped[cf.name]:
+			flipped[cf.name] = true
+			c.sink.types.override(cf.measurement, cf.field, cf.exists)
 			c.sink.metrics.Learnt.Add(1)
 			rest = units
 		case ok:
 			return c.halves(ctx, units, a)
-		case c.enc.unsigned && strings.HasPrefix(a.version, "1."):
-			// A bucket name with a slash is a way to reach a 1.8 too.
+		case c.enc.unsigned && c.enc.uints > 0 && a.knowsNoUnsigned():
+			// Settings for a 2.x reach a 1.8 too, with "database/policy" as the bucket.
 			c.enc.unsigned = false
 			c.sink.oneX.Store(true)
 			rest = units
@@ -62,8 +62,14 @@ func (c *call) deliver(ctx context.Context, units []unit, a *answer) error {
 		}
 		odd := c.encode(rest)
 		if len(odd) > 0 {
+			dead := len(c.out.Dead)
 			if err := c.deliverOdd(ctx, odd); err != nil {
 				return err
+			}
+			if len(c.out.Dead)-dead < len(odd) { // some were taken in the type they came in
+				for n := range flipped {
+					c.sink.types.dispute(n.measurement, n.field)
+				}
 			}
 			rest = without(rest, odd)
 			c.encode(rest)

@@ -86,6 +86,7 @@ func (s *Sink) Handle(ctx context.Context, batches []*event.Batch) (event.Outcom
 	s.metrics.Skipped.Add(c.enc.skipped)
 	c.enc.coerced, c.enc.skipped = 0, 0
 	if err == nil {
+		c.enc.confirm()
 		err = s.save(ctx)
 	}
 	if err != nil {

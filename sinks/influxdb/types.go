@@ -30,11 +30,25 @@ type Types struct {
 	saved   uint64        // the version that was saved last; guarded by saveMu
 }
 
-// fieldType is the type of one field. Encoders hold on to it, and read it for
-// every value.
-type fieldType struct{ kind atomic.Uint32 }
+// fieldType is the type of one field: an event.Kind, and flags. Encoders hold on
+// to it, and read it for every value.
+type fieldType struct{ bits atomic.Uint32 }
 
-func (f *fieldType) load() event.Kind { return event.Kind(f.kind.Load()) }
+const (
+	kindMask = 1<<8 - 1
+	// confirmed: a call that had learnt or used the type has come to its end.
+	confirmed = 1 << 8
+	// disputed: the server knows the field as several types, each for a time of
+	// its own (1.8 keeps types per shard). A value that does not fit the learnt
+	// type may fit another, so the server is asked.
+	disputed = 1 << 9
+)
+
+func (f *fieldType) load() event.Kind { return event.Kind(f.bits.Load() & kindMask) }
+
+func (f *fieldType) disputed() bool { return f.bits.Load()&disputed != 0 }
+
+func (f *fieldType) mark(flag uint32) { f.bits.Or(flag) }
 
 func newTypes(max int) *Types {
 	return &Types{max: max, fields: map[string]map[string]*fieldType{}}
@@ -69,19 +83,58 @@ func (t *Types) fieldLocked(measurement, field string) *fieldType {
 	return f
 }
 
-// learn gives a field that has no type yet the type k, and returns the type
-// that it has now: another goroutine may have been first.
-func (t *Types) learn(f *fieldType, k event.Kind) event.Kind {
-	if f.kind.CompareAndSwap(0, uint32(k)) {
+// learn gives a field that has no type yet the type k. It returns the type that
+// the field has now, as another goroutine may have been first, and whether it is new.
+func (t *Types) learn(f *fieldType, k event.Kind) (now event.Kind, learnt bool) {
+	if f.bits.CompareAndSwap(0, uint32(k)) {
 		t.version.Add(1)
-		return k
+		return k, true
 	}
-	return f.load()
+	return f.load(), false
 }
 
-// set makes k the type of a field, whatever was known before.
-func (t *Types) set(measurement, field string, k event.Kind) {
-	if f := t.field(measurement, field); f != nil && f.kind.Swap(uint32(k)) != uint32(k) {
+// replace makes k the type of a field if it is old, as a server turned out not
+// to know old at all.
+func (t *Types) replace(f *fieldType, old, k event.Kind) {
+	for {
+		b := f.bits.Load()
+		if event.Kind(b&kindMask) != old {
+			return
+		}
+		if f.bits.CompareAndSwap(b, b&^kindMask|uint32(k)) {
+			t.version.Add(1)
+			return
+		}
+	}
+}
+
+// override makes k the type of a field because the server says so. A field that
+// was written as another type before is disputed from now on.
+func (t *Types) override(measurement, field string, k event.Kind) {
+	f := t.field(measurement, field)
+	if f == nil {
+		return
+	}
+	for {
+		old := f.bits.Load()
+		bits := old&^kindMask | uint32(k)
+		if old&confirmed != 0 && event.Kind(old&kindMask) != k {
+			bits |= disputed
+		}
+		if old == bits {
+			return
+		}
+		if f.bits.CompareAndSwap(old, bits) {
+			t.version.Add(1)
+			return
+		}
+	}
+}
+
+// dispute marks a field as one that the server knows as several types.
+func (t *Types) dispute(measurement, field string) {
+	if f := t.field(measurement, field); f != nil && !f.disputed() {
+		f.mark(disputed)
 		t.version.Add(1)
 	}
 }
@@ -102,7 +155,7 @@ func (t *Types) Forget(measurement, field string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.fields[measurement][field]
-	if f == nil || f.kind.Swap(0) == 0 {
+	if f == nil || f.bits.Swap(0) == 0 {
 		return false
 	}
 	t.version.Add(1)
@@ -122,14 +175,15 @@ func (t *Types) Overflow() uint64 { return t.overflow.Load() }
 
 // typesFile is the saved form: measurement, field, name of the type.
 type typesFile struct {
-	Version int                          `json:"version"`
-	Types   map[string]map[string]string `json:"types"`
+	Version  int                          `json:"version"`
+	Types    map[string]map[string]string `json:"types"`
+	Disputed map[string][]string          `json:"disputed,omitempty"` // measurement, fields
 }
 
 // encode returns the saved form and the version that it holds.
 func (t *Types) encode() ([]byte, uint64, error) {
 	version := t.version.Load() // before the read: a change meanwhile is saved again, never missed
-	file := typesFile{Version: 1, Types: map[string]map[string]string{}}
+	file := typesFile{Version: 1, Types: map[string]map[string]string{}, Disputed: map[string][]string{}}
 	t.mu.Lock()
 	for m, of := range t.fields {
 		for name, f := range of {
@@ -141,6 +195,9 @@ func (t *Types) encode() ([]byte, uint64, error) {
 				file.Types[m] = map[string]string{}
 			}
 			file.Types[m][name] = k.String()
+			if f.disputed() {
+				file.Disputed[m] = append(file.Disputed[m], name)
+			}
 		}
 	}
 	t.mu.Unlock()
@@ -166,7 +223,14 @@ func (t *Types) decode(b []byte) error {
 				return fmt.Errorf("learnt field types: field %q of %q has the unknown type %q", name, m, kind)
 			}
 			if f := t.fieldLocked(m, name); f != nil {
-				f.kind.CompareAndSwap(0, uint32(k))
+				f.bits.CompareAndSwap(0, uint32(k)|confirmed)
+			}
+		}
+	}
+	for m, names := range file.Disputed {
+		for _, name := range names {
+			if f := t.fields[m][name]; f != nil {
+				f.mark(disputed)
 			}
 		}
 	}
