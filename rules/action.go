@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"weir/configs/strict"
 	"weir/ingest/event"
 	"weir/rules/expression"
 )
@@ -28,6 +29,9 @@ const maxTopic = 65535
 func (l *loader) action(spec *actionSpec, labels []string) (action, bool) {
 	before := len(l.errs)
 	var a action
+	if spec.Pos == (strict.Pos{}) || spec.MQTT != nil && spec.MQTT.Pos == (strict.Pos{}) { // no mapping, which is reported already
+		return a, false
+	}
 	_, send := spec.Keys["send"]
 	if present(spec.Command) {
 		l.addf(spec.Keys["command"], "", "commands are not available in this version")
@@ -39,8 +43,11 @@ func (l *loader) action(spec *actionSpec, labels []string) (action, bool) {
 	case spec.MQTT != nil:
 		l.mqtt(&a, spec, labels)
 	case send:
-		a.send = spec.Send.Value
-		l.known("sink", spec.Send, l.options.Sinks)
+		if a.send = spec.Send.Value; a.send == "" {
+			l.addf(spec.Keys["send"], suggestion("", l.options.Sinks), "send names no sink")
+		} else {
+			l.known("sink", spec.Send, l.options.Sinks)
+		}
 		a.firing, a.resolved = l.states(spec.On, has(spec.Keys, "on"), spec.Keys["on"])
 	default:
 		l.addf(spec.Pos, "write mqtt: {topic: ..., payload: ...} or send: name-of-a-sink", "the action does nothing")

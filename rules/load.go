@@ -68,6 +68,9 @@ func (l *loader) file(name string, spec *fileSpec) {
 	l.name = name
 	for i := range spec.Groups {
 		g := &spec.Groups[i]
+		if g.Pos == (strict.Pos{}) { // no mapping, which is reported already
+			continue
+		}
 		l.group = g
 		l.checkGroup(g)
 		for j := range g.Rules {
@@ -118,6 +121,9 @@ func present(n yaml.Node) bool { return n.Kind != 0 }
 
 // rule loads one rule. It goes on after an error, to find the others.
 func (l *loader) rule(spec *ruleSpec) {
+	if spec.Pos == (strict.Pos{}) { // no mapping, which is reported already
+		return
+	}
 	r := &rule{file: l.name, pos: spec.Pos, group: l.group.Name.Value}
 	before := len(l.errs)
 	l.identify(r, spec)
@@ -125,7 +131,7 @@ func (l *loader) rule(spec *ruleSpec) {
 	r.match = newMatch(l.group.Match, spec.Match)
 	l.checkMatch(spec.Match)
 	for _, b := range spec.By {
-		if b.Value != "device" {
+		if b.Value != "device" && b.Pos != (strict.Pos{}) {
 			l.addf(b.Pos, "write by: [device], or leave it out", "grouping by %q is not available in this version: only by device", b.Value)
 		}
 	}
@@ -146,6 +152,7 @@ func (l *loader) identify(r *rule, spec *ruleSpec) {
 	switch {
 	case alert && record:
 		l.addf(spec.Keys["record"], "make two rules of it", "a rule is an alert or a record, not both")
+		return
 	case record:
 		r.kind, name = KindRecord, spec.Record
 	case !alert:

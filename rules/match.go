@@ -110,6 +110,9 @@ func (m *match) all() map[string][]string {
 func (l *loader) checkMatch(m matchSpec) {
 	for _, e := range m {
 		for _, v := range e.values {
+			if v.Pos == (strict.Pos{}) { // no text, which is reported already
+				continue
+			}
 			if v.Value == "" && e.key != "device" {
 				l.addf(v.Pos, "", "match.%s has an empty value", e.key)
 			}

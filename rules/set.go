@@ -93,8 +93,8 @@ func Load(files []File, o Options) (*Set, error) {
 		l.file(f.Name, &spec)
 	}
 	l.cycles()
-	if err := l.errs.Err(); err != nil {
-		return nil, err
+	if err := l.errs.Err(); err != nil { // a group's labels are compiled, and so refused, once a rule
+		return nil, slices.CompactFunc(l.errs, func(a, b *strict.Error) bool { return *a == *b })
 	}
 	slices.SortFunc(s.rules, func(a, b *rule) int { return cmp.Compare(a.id, b.id) })
 	for i, r := range s.rules {

@@ -222,6 +222,7 @@ func (l *loader) states(on []strict.String, given bool, at strict.Pos) (firing, 
 	var seen []string
 	for _, s := range on {
 		switch {
+		case s.Pos == (strict.Pos{}): // no text, which is reported already
 		case !slices.Contains(knownStates(), s.Value):
 			l.addf(s.Pos, suggestion(s.Value, knownStates()), "unknown state %q", s.Value)
 		case slices.Contains(seen, s.Value):

@@ -173,7 +173,7 @@ func (in *inference) order(n *ast.BinaryNode, a, b kind) {
 	if s, ok := text.(*ast.StringNode); ok {
 		what := in.describe(name)
 		in.fail(n, "write a number without quotes; if the alphabet's order is meant, write string("+what+")",
-			"%s %s %q compares with a text", what, n.Operator, s.Value)
+			"%s %s %q compares with a text, not with a number", what, n.Operator, s.Value)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 var problems = []struct{ name, expr, want string }{
 	{"nothing", " ", "0: the expression is empty"},
-	{"a number is compared with a text", `temperature > "hot"`, `12: temperature > "hot" compares with a text`},
+	{"a number is compared with a text", `temperature > "hot"`, `12: temperature > "hot" compares with a text, not with a number`},
 	{"a text is compared with a number", `"a" > 3`, `4: invalid operation: > (mismatched types string and number)`},
 	{"a name is a number and a text", `temperature > 3 and temperature contains "hot"`, `20: temperature must be text here, but a number in "temperature > 3 and temp…"`},
 	{"a name is a number and a condition", `door or door > 3`, `0: door must be true or false here, but a number in "door > 3"`},
