@@ -14,6 +14,11 @@ const (
 	batchBytes   = 256 << 10 // a partition's records are appended when they reach this
 	batchRecords = 8 << 10   // less than ring.MaxRecords
 	fanBytes     = 4 << 20   // deliveries are sent when they reach this
+
+	// overtaking is how long after a delivery by mochi, which queues, or after a
+	// subscription, whose retained messages it queues, deliveries are left to
+	// mochi, so that newer messages don't overtake older ones. In ns.
+	overtaking = int64(time.Second)
 )
 
 // batch collects the plain PUBLISH frames of one socket read. It is pooled:
@@ -63,7 +68,7 @@ func (b *batch) take(f *plain) (bool, error) {
 	if t == nil || !t.fast {
 		return false, nil
 	}
-	if t.fan != nil && (f.props || min(f.qos, t.fan.qos) > 0 || b.received-t.slowAt < int64(time.Second)) {
+	if t.fan != nil && (f.props || min(f.qos, t.fan.qos) > 0 || b.received-max(t.slowAt, t.fan.since) < overtaking) {
 		return false, nil // a delivery that is mochi's
 	}
 	if f.qos > 0 && len(b.owed) >= b.window {

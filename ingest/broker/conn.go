@@ -58,8 +58,9 @@ type conn struct {
 	v5        atomic.Bool
 	ready     bool // CONNACK is out: plain frames may be taken
 
-	retq    atomic.Int64  // retained messages in mochi's queue, roughly
-	retSent chan struct{} // capacity 1: one of them was written
+	subscribed atomic.Int64  // when the client last subscribed, unix ns
+	retq       atomic.Int64  // retained messages in mochi's queue, roughly
+	retSent    chan struct{} // capacity 1: one of them was written
 
 	cur   current
 	subID uint16 // packet id that the SUBSCRIBE in progress really has

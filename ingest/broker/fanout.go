@@ -11,7 +11,8 @@ import (
 // without mochi: subscribers that are connected and take them at QoS 0.
 type fanout struct {
 	targets []target
-	qos     byte // the highest QoS that a subscription asks for
+	qos     byte  // the highest QoS that a subscription asks for
+	since   int64 // when the last of them subscribed, unix ns
 }
 
 // target is one subscriber.
@@ -49,6 +50,7 @@ func (b *Broker) fanout(topic string) (*fanout, bool) {
 			t.props = subscriptionIDs(sub)
 		}
 		f.targets = append(f.targets, t)
+		f.since = max(f.since, c.subscribed.Load())
 	}
 	if len(f.targets) == 0 && f.qos == 0 {
 		return nil, true

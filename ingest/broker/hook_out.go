@@ -91,6 +91,9 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed runs after the subscriptions are in force and before SUBACK.
 func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
+	if c := connOf(cl); c != nil {
+		c.subscribed.Store(h.b.deps.Now())
+	}
 	h.b.Invalidate()
 	h.b.saveSession(cl)
 }
