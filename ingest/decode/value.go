@@ -72,9 +72,9 @@ func (d *Decoder) bare(t *topic, b []byte) (reason, error) {
 			d.leaf(root, v)
 			return d.finish(t)
 		}
-	}
-	if isNoValueWord(text) || isInfinite(text) {
-		return isNoValue, nil
+		if isInfinite(text) {
+			return isNoValue, nil
+		}
 	}
 	return d.bareText(t, root, text)
 }
