@@ -65,6 +65,9 @@ func BenchmarkProcess(b *testing.B) {
 		{"rules=10,matching=10", many(10, 10)},
 		{"rules=100,matching=10", many(100, 10)},
 		{"rules=1000,matching=10", many(1000, 10)},
+		{"rules=10000,matching=10", many(10000, 10)},
+		{"failing", group("alert: Hot\nexpr: temperature > nosuch")},
+		{"timers", group("alert: Hot\nexpr: seq % 2 == 0\nfor: 10h")},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			e := engineWith(b, bb.text)
@@ -80,6 +83,46 @@ func BenchmarkProcess(b *testing.B) {
 	}
 }
 
+func BenchmarkLoad(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			file := rules.File{Name: "many.yaml", Data: []byte(many(n, n))}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := rules.Load([]rules.File{file}, rules.Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	const devices = 100_000
+	e := engineWith(b, group("alert: Hot\nexpr: temperature > 0\nfor: 10h"))
+	in := event.NewBatch(nil)
+	in.Seq = 2
+	for i := range devices {
+		in.Messages = append(in.Messages, event.Message{Received: epoch})
+		in.AddEvent(i, event.Event{Source: "plant", Measurement: "telemetry", Device: fmt.Sprintf("dev-%06d", i), Fields: []event.Field{f("temperature", 20.0)}})
+	}
+	e.Process(in, func(rules.Derived) {})
+	var snapshot []byte
+	b.Run("snapshot", func(b *testing.B) {
+		for b.Loop() {
+			snapshot, _ = e.Snapshot()
+		}
+		b.ReportMetric(float64(len(snapshot))/devices, "B/alert")
+	})
+	b.Run("restore", func(b *testing.B) {
+		for b.Loop() {
+			if err := rules.NewEngine(0).Restore(snapshot); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestProcessAllocatesNothingForKnownDevices(t *testing.T) {
 	for _, text := range []string{
 		group("alert: Hot\nexpr: temperature > 30"),
@@ -90,6 +133,11 @@ func TestProcessAllocatesNothingForKnownDevices(t *testing.T) {
 	} {
 		e := engineWith(t, text)
 		in := telemetry(200)
+		for i := range in.Events { // sources alternate
+			if i%3 == 0 {
+				in.Events[i].Source = "other"
+			}
+		}
 		emit := func(rules.Derived) {}
 		e.Process(in, emit)
 		if n := testing.AllocsPerRun(20, func() { e.Process(in, emit) }); n != 0 {

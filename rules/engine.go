@@ -22,10 +22,7 @@ type Engine struct {
 	told telling           // what alert.* and labels.* are in text
 
 	buckets map[bucketKey]*bucket
-	last    struct {
-		key    bucketKey
-		bucket *bucket
-	}
+	last    *bucket // of the event before
 
 	rejected  uint64
 	rejection string
@@ -73,7 +70,7 @@ func (e *Engine) use(s *Set) {
 	e.text = expression.NewScope(s.texts)
 	e.text.Variables = e.told.variable
 	e.buckets = map[bucketKey]*bucket{}
-	e.last.bucket = nil
+	e.last = nil
 	e.timers = nil
 }
 
@@ -211,6 +208,7 @@ type bucketKey struct {
 // bucket holds the rules that can match events of one source and measurement,
 // each in one place, by its most telling condition.
 type bucket struct {
+	key      bucketKey
 	empty    bool
 	always   []*ruleState
 	byDevice map[string][]*ruleState
@@ -227,24 +225,24 @@ const maxBuckets = 1024
 
 func (e *Engine) bucket(ev *event.Event) *bucket {
 	key := bucketKey{ev.Source, ev.Measurement, ev.Rule != ""}
-	if e.last.bucket != nil && e.last.key == key {
-		return e.last.bucket
+	if e.last != nil && e.last.key == key {
+		return e.last
 	}
 	b := e.buckets[key]
-	key.source, key.measurement = strings.Clone(key.source), strings.Clone(key.measurement)
 	if b == nil {
 		if len(e.buckets) >= maxBuckets {
 			clear(e.buckets)
 		}
+		key.source, key.measurement = strings.Clone(key.source), strings.Clone(key.measurement)
 		b = e.fill(key)
 		e.buckets[key] = b
 	}
-	e.last.key, e.last.bucket = key, b
+	e.last = b
 	return b
 }
 
 func (e *Engine) fill(key bucketKey) *bucket {
-	b := &bucket{empty: true, byDevice: map[string][]*ruleState{}}
+	b := &bucket{key: key, empty: true, byDevice: map[string][]*ruleState{}}
 	for _, rs := range e.rules {
 		m := &rs.rule.match
 		if !admits(m.source, key.source) || !admits(m.measurement, key.measurement) {

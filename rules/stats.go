@@ -50,7 +50,7 @@ func (rs *ruleState) count(res expression.Result, p *expression.Program, s *expr
 		return
 	}
 	rs.stats.Errors++
-	if len(p.Missing(s)) > 0 {
+	if p.Incomplete(s) {
 		rs.stats.Missing++
 	}
 	if n := rs.stats.Errors; n&(n-1) == 0 { // the text costs a run on the VM: for the 1st, 2nd, 4th, ...

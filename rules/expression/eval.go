@@ -94,6 +94,18 @@ func (p *Program) Missing(s *Scope) []Ref {
 	return names
 }
 
+// Incomplete reports whether the current event lacks a name that the
+// expression reads.
+func (p *Program) Incomplete(s *Scope) bool {
+	s.load(p)
+	for _, at := range p.slots {
+		if s.slots[at].found == nowhere {
+			return true
+		}
+	}
+	return false
+}
+
 // First returns the value of the left-most name of the expression that is a
 // field of the current event.
 func (p *Program) First(s *Scope) (event.Value, bool) {

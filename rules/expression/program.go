@@ -72,8 +72,22 @@ type Program struct {
 func (p *Program) Source() string { return p.source }
 
 // Node returns the checked syntax tree, with positions in characters of the
-// source. Names that the expression reads are IdentifierNodes that RefOf knows.
+// source. What the expression reads are IdentifierNodes that RefOf knows.
 func (p *Program) Node() ast.Node { return p.node }
+
+// RefOf returns what a node of the syntax tree reads, if it is a name.
+func (p *Program) RefOf(n ast.Node) (Ref, bool) {
+	id, ok := n.(*ast.IdentifierNode)
+	if !ok {
+		return Ref{}, false
+	}
+	for _, r := range p.refs {
+		if r.key() == id.Value {
+			return r, true
+		}
+	}
+	return Ref{}, false
+}
 
 // Refs returns the names that the expression reads, in the order in which they
 // appear, each once.

@@ -37,6 +37,8 @@ var problems = []struct{ name, expr, want string }{
 	{"characters count, bytes are given", `"äöü" > 3`, `9: invalid operation: > (mismatched types string and number)`},
 	{"comparisons that share their middle", strings.Repeat("1<(", 40) + "1" + strings.Repeat(")<1", 40), "the expression is too complex"},
 	{"conditions that share their middle", strings.Repeat("(", 40) + "a" + strings.Repeat(" ?: a)", 40), "the expression is too complex"},
+	{"the machine's time zone", `time.In(timezone("Local")).Hour() > 3`, `17: the machine's time zone cannot be used in rules`},
+	{"no time zone", `time.In(timezone("Europe/Berln")).Hour() > 3`, `17: unknown time zone "Europe/Berln"`},
 	{"very deep", strings.Repeat("(", 20_000), "0: the expression has 20000 bytes, more than 16384"},
 }
 

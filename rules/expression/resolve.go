@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/builtin"
@@ -90,6 +91,7 @@ func (r *resolver) resolve(n ast.Node) ast.Node {
 		return r.call(n)
 	case *ast.BuiltinNode:
 		r.all(n.Arguments)
+		r.zone(n)
 	case *ast.SliceNode:
 		n.Node = r.resolve(n.Node)
 		if n.From != nil {
@@ -279,6 +281,25 @@ func (r *resolver) method(n *ast.CallNode, m *ast.MemberNode) ast.Node {
 		r.fail(n, "", "%s has no function %s", name, property)
 	}
 	return n
+}
+
+// zone checks the time zone that a function is given. That of the machine is
+// refused, because another machine would decide otherwise.
+func (r *resolver) zone(n *ast.BuiltinNode) {
+	if n.Name != "timezone" && n.Name != "date" || len(n.Arguments) == 0 {
+		return
+	}
+	at := n.Arguments[len(n.Arguments)-1]
+	s, ok := at.(*ast.StringNode)
+	switch {
+	case !ok || n.Name == "date" && len(n.Arguments) != 3:
+	case s.Value == "Local":
+		r.fail(at, `name the zone, e.g. "Europe/Berlin"`, "the machine's time zone cannot be used in rules")
+	default:
+		if _, err := time.LoadLocation(s.Value); err != nil {
+			r.fail(at, `e.g. "Europe/Berlin" or "UTC"`, "unknown time zone %q", s.Value)
+		}
+	}
 }
 
 // functions returns the names of all functions, for suggestions.
