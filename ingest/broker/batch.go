@@ -50,8 +50,11 @@ func (b *batch) begin(c *conn) {
 	b.logged = 0
 }
 
+// end gives the batch back to the pool.
 func (b *batch) end() {
+	pool := b.c.b.batches
 	b.c = nil
+	defer pool.Put(b)
 	for i := range b.parts {
 		if p := &b.parts[i]; cap(p.records) > 2*batchBytes {
 			p.records = nil
