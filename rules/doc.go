@@ -23,4 +23,13 @@
 // once, without clear it clears when expr is false. An event on which an
 // expression cannot be evaluated (nil > 3) or that has none of the fields that
 // it reads says nothing: the alert stays as it is and its timers go on.
+//
+// Labels, annotations and the topics and payloads of mqtt actions are
+// templates: {{ }} holds any expression. Beside what expressions read there are
+// value (the field of that name, or else alert.value), alert.name, alert.group,
+// alert.key and alert.value (of the left-most field that expr reads), and, but
+// for labels, alert.id, alert.state, alert.starts_at and labels.<name>.
+//
+// A recording reaches the rules that ask for it: by match.measurement, then its
+// value is the field value, or by reading its name, as in Prometheus.
 package rules

@@ -31,7 +31,7 @@ type place struct {
 	pos  strict.Pos
 }
 
-// String returns "line 3", or "file.yaml:3" for another file than here.
+// in says where the place is, to a reader of file: "line 3", or "other.yaml:3".
 func (p place) in(file string) string {
 	if p.file == file {
 		return fmt.Sprintf("line %d", p.pos.Line)

@@ -143,6 +143,16 @@ func TestHashesTellSetsApart(t *testing.T) {
 	}
 }
 
+func TestNamesAreUniqueOverAllFiles(t *testing.T) {
+	_, err := rules.Load([]rules.File{{Name: "a.yaml", Data: []byte(twoRules)}, {Name: "b.yaml", Data: []byte(twoRules)}}, rules.Options{Sinks: []string{"ops"}})
+	want := `b.yaml:3:11: a second group "cold room", the first is at a.yaml:3
+b.yaml:7:16: a second rule "Warm" in group "cold room", the first is at a.yaml:7
+b.yaml:13:17: a second rule "fahrenheit" in group "cold room", the first is at a.yaml:13`
+	if err == nil || err.Error() != want {
+		t.Errorf("problems are\n%v\nwant\n%s", err, want)
+	}
+}
+
 func TestAFileOrderDoesNotMatter(t *testing.T) {
 	a, b := rules.File{Name: "a", Data: []byte("#1")}, rules.File{Name: "b", Data: []byte("#2")}
 	x, _ := rules.Load([]rules.File{a, b}, rules.Options{Sinks: []string{"1", "2"}})

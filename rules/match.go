@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"slices"
 
 	"weir/configs/strict"
@@ -47,18 +48,8 @@ func newMatch(group, rule matchSpec) match {
 	for _, e := range rule {
 		add(e)
 	}
-	slices.SortFunc(m.tags, func(a, b tagMatch) int { return compareStrings(a.key, b.key) })
+	slices.SortFunc(m.tags, func(a, b tagMatch) int { return cmp.Compare(a.key, b.key) })
 	return m
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func contains(values []string, v string) bool {

@@ -18,6 +18,7 @@ type template []part
 
 // part is a piece of literal text, or an expression if program is set.
 type part struct {
+	at      int // byte of the template at which it begins
 	text    string
 	program *expression.Program
 }
@@ -79,11 +80,11 @@ func (l *loader) template(s strict.String, u usage, labels []string) template {
 	for at := 0; at < len(text); {
 		open := strings.Index(text[at:], "{{")
 		if open < 0 {
-			t = append(t, part{text: text[at:]})
+			t = append(t, part{at: at, text: text[at:]})
 			break
 		}
 		if open > 0 {
-			t = append(t, part{text: text[at : at+open]})
+			t = append(t, part{at: at, text: text[at : at+open]})
 		}
 		from := at + open + 2
 		length := closing(text[from:])
@@ -97,7 +98,7 @@ func (l *loader) template(s strict.String, u usage, labels []string) template {
 		for _, e := range errs {
 			l.addf(s.At(from+e.Offset), e.Hint, "template: %s", e.Msg)
 		}
-		t = append(t, part{program: p})
+		t = append(t, part{at: from, program: p})
 		at = from + length + 2
 	}
 	return t
@@ -186,7 +187,7 @@ func formatFloat(f float64) string {
 		return strconv.FormatFloat(f, 'g', -1, 64)
 	}
 	s := strconv.FormatFloat(f, 'e', -1, 64)
-	if mantissa, _, _ := strings.Cut(strings.TrimPrefix(s, "-"), "e"); len(mantissa) > 16 { // 15 digits and a point
+	if mantissa, _, _ := strings.Cut(strings.TrimPrefix(s, "-"), "e"); len(mantissa) > 16 && f != math.Trunc(f) { // more than 15 digits and a point
 		short, err := strconv.ParseFloat(strconv.FormatFloat(f, 'e', 14, 64), 64)
 		if err == nil {
 			f = short
@@ -201,9 +202,8 @@ func formatFloat(f float64) string {
 // literal reports a character that a template must not hold literally.
 func (l *loader) literal(s strict.String, t template, chars, hint, what string) {
 	for _, p := range t {
-		if p.program == nil && strings.ContainsAny(p.text, chars) {
-			at := strings.IndexAny(s.Value, chars)
-			l.addf(s.At(max(at, 0)), hint, "%s", what)
+		if i := strings.IndexAny(p.text, chars); i >= 0 {
+			l.addf(s.At(p.at+i), hint, "%s", what)
 			return
 		}
 	}
