@@ -68,5 +68,8 @@ func (s *sentinel) is(v event.Value) bool {
 	}
 	a, _ := v.Float()
 	b, _ := s.number.Float()
-	return a == b && (v.Kind() == event.Float || v.Equal(s.number))
+	if a != b || v.Kind() == event.Float || s.number.Kind() == event.Float {
+		return a == b
+	}
+	return v.String() == s.number.String() // integers that a float64 may have rounded
 }
