@@ -35,7 +35,7 @@ type ConnectOptions struct {
 	Version       Version
 	ClientID      string
 	Username      string // empty: no user name and no password are sent
-	Password      string
+	Password      string // empty: none is sent
 	Clean         bool   // ask for a fresh session
 	KeepAlive     uint16 // seconds; 0: none
 	SessionExpiry uint32 // seconds that a 5.0 session outlives its connection
@@ -50,7 +50,10 @@ func AppendConnect(dst []byte, o ConnectOptions) []byte {
 	body := make([]byte, 0, 64+len(o.ClientID)+len(o.Username)+len(o.Password))
 	body = appendString(body, "MQTT")
 	if o.Username != "" {
-		flags |= 0xC0
+		flags |= 0x80
+	}
+	if o.Username != "" && o.Password != "" {
+		flags |= 0x40
 	}
 	body = append(body, byte(o.Version), flags)
 	body = binary.BigEndian.AppendUint16(body, o.KeepAlive)
@@ -65,7 +68,9 @@ func AppendConnect(dst []byte, o ConnectOptions) []byte {
 	body = appendString(body, o.ClientID)
 	if o.Username != "" {
 		body = appendString(body, o.Username)
-		body = appendString(body, o.Password)
+		if o.Password != "" {
+			body = appendString(body, o.Password)
+		}
 	}
 	dst = append(dst, Connect<<4)
 	dst = appendLength(dst, len(body))
