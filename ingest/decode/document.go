@@ -32,6 +32,7 @@ type node struct {
 	parent *node
 	key    string
 	quoted string // the key as it stands in JSON, with its last quote and a colon
+	plain  bool   // the key stands in line protocol as it is
 	path   string // in the document
 	rel    string // below the source's root, if under
 	under  bool   // a root of the source
@@ -185,7 +186,7 @@ func (d *Decoder) newNode(parent *node, key string) *node {
 	if d.doc.fresh++; d.doc.fresh > 2*maxFields {
 		d.doc.full = true
 	}
-	n.quoted = quotedKey(key)
+	n.quoted, n.plain = quotedKey(key), plainKey(key)
 	n.place(src.roots)
 	n.pickRoles(src)
 	wanted := n.under && !matchAny(src.exclude, n.rel, n.path)

@@ -14,7 +14,7 @@ func (d *Decoder) tagNode(key string) *node {
 	}
 	src := d.doc.sh.src
 	key = strings.Clone(key)
-	n := &node{parent: root, key: key, path: key, rel: key, under: true}
+	n := &node{parent: root, key: key, plain: plainKey(key), path: key, rel: key, under: true}
 	d.nodes++
 	d.names += 2*len(key) + 64
 	if d.doc.fresh++; d.doc.fresh > 2*maxFields {

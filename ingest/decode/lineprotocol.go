@@ -110,44 +110,67 @@ func (l *lineScanner) nextLine() bool {
 	}
 }
 
-// Where a token ends besides at control characters, and what a backslash escapes in it.
+// What a byte below 0x80 ends, by class.
 const (
-	inMeasure = ", "
-	inKey     = ",= "
+	endMeasure = 1 << iota // a measurement: a comma, a blank or a control character
+	endKey                 // a key or tag value: these or =
+	endWord                // a number or boolean: a comma, a blank or the end of the line
 )
 
-// token reads up to one of the bytes of ends or a control character, and
-// undoes its escapes.
-func (l *lineScanner) token(ends string) (string, bool) {
+// classes are the classes of the bytes below 0x80.
+const classes = "\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x07\x03\x03\x07\x03\x03" + // 0x0_, \n, \r
+	"\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03" + // 0x1_
+	"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00" + // 0x2_, blank and comma
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00" + // 0x3_, =
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03" // 0x7_, DEL
+
+// ends reports whether c is of a class.
+func ends(c, class byte) bool { return c < 0x80 && classes[c&0x7f]&class != 0 }
+
+// escapes reports whether a backslash before c, in a token that class ends,
+// stands for c alone.
+func escapes(c, class byte) bool { return c == ',' || c == ' ' || c == '=' && class == endKey }
+
+// token reads up to what ends it, and undoes its escapes.
+func (l *lineScanner) token(class byte) (string, bool) {
 	b, start := l.b, l.i
 	i := start
+	var or byte
 	for ; i < len(b); i++ {
 		c := b[i]
-		if c < ' ' || c == 0x7f || isOneOf(c, ends) {
+		if ends(c, class) {
 			break
 		}
-		if c == '\\' && i+1 < len(b) && isOneOf(b[i+1], ends) {
-			return l.escapedToken(ends, i)
+		if c == '\\' && i+1 < len(b) && escapes(b[i+1], class) {
+			return l.escapedToken(class, i)
 		}
+		or |= c
 	}
 	l.i = i
 	if i == start {
 		return "", true
 	}
-	return l.checked(unsafe.String(&b[start], i-start), start)
+	text := unsafe.String(&b[start], i-start)
+	if or < utf8.RuneSelf {
+		return text, true
+	}
+	return l.checked(text, start)
 }
 
 // escapedToken goes on with a token whose first escape is at b[i].
-func (l *lineScanner) escapedToken(ends string, i int) (string, bool) {
+func (l *lineScanner) escapedToken(class byte, i int) (string, bool) {
 	b, start, slab := l.b, l.i, l.d.b.TextSlab
 	from := len(slab)
 	slab = append(slab, b[start:i]...)
 	for ; i < len(b); i++ {
 		c := b[i]
-		if c < ' ' || c == 0x7f || isOneOf(c, ends) {
+		if ends(c, class) {
 			break
 		}
-		if c == '\\' && i+1 < len(b) && isOneOf(b[i+1], ends) {
+		if c == '\\' && i+1 < len(b) && escapes(b[i+1], class) {
 			i++
 			c = b[i]
 		}
@@ -157,13 +180,27 @@ func (l *lineScanner) escapedToken(ends string, i int) (string, bool) {
 	return l.checked(l.d.slabText(slab, from), start)
 }
 
-func isOneOf(c byte, set string) bool {
-	for i := 0; i < len(set); i++ {
-		if set[i] == c {
-			return true
+// expects reads the key of n and the = after it, if that is what comes next.
+func (l *lineScanner) expects(n *node) bool {
+	if n == nil || !n.plain {
+		return false
+	}
+	end := l.i + len(n.key)
+	if end >= len(l.b) || l.b[end] != '=' || string(l.b[l.i:end]) != n.key {
+		return false
+	}
+	l.i = end + 1
+	return true
+}
+
+// plainKey reports whether a key stands in line protocol as it is.
+func plainKey(key string) bool {
+	for i := 0; i < len(key); i++ {
+		if key[i] == '\\' || ends(key[i], endKey) {
+			return false
 		}
 	}
-	return false
+	return key != ""
 }
 
 func (l *lineScanner) checked(s string, at int) (string, bool) {
@@ -178,7 +215,7 @@ func (l *lineScanner) line() (reason, error) {
 	root := l.d.begin(l.t)
 	tags := len(l.d.b.TagSlab)
 	start := l.i
-	measure, ok := l.token(inMeasure)
+	measure, ok := l.token(endMeasure)
 	switch {
 	case !ok:
 		return "", nil
@@ -221,47 +258,35 @@ func (l *lineScanner) found() string {
 // tags reads the tags and the space after them.
 func (l *lineScanner) tags() bool {
 	d := l.d
-	guess := d.doc.sh.tags.first
-	var before *node
+	next := &d.doc.sh.tags.first // where the tag that comes next is guessed and learnt
 	for l.is(',') {
 		l.i++
-		start := l.i
-		key, ok := l.token(inKey)
-		switch {
-		case !ok:
-			return false
-		case key == "":
-			return l.fail(start, "expected a tag key after the comma, found "+l.found())
-		case !l.is('='):
-			return l.fail(l.i, fmt.Sprintf("expected = after the tag key %q, found %s", key, l.found()))
-		}
-		l.i++
-		n := guess
-		if n == nil || n.key != key {
+		start, n := l.i, *next
+		if !l.expects(n) {
+			key, ok := l.key("tag")
+			if !ok {
+				return false
+			}
 			n = d.tagNode(key)
-			if before == nil {
-				d.doc.sh.tags.first = n
-			} else {
-				before.next = n
+			*next = n
+			if d.doc.full {
+				return l.fail(start, d.tooBig().Error())
 			}
 		}
-		before, guess = n, n.next
+		next = &n.next
 		at := l.i
-		value, ok := l.token(inKey)
+		value, ok := l.token(endKey)
 		if !ok {
 			return false
 		}
 		if value == "" {
-			return l.fail(at, fmt.Sprintf("the tag %q has no value", key))
+			return l.fail(at, fmt.Sprintf("the tag %q has no value", n.key))
 		}
 		for _, r := range n.roles {
 			d.doc.found = append(d.doc.found, found{r, n, event.StringValue(value)})
 		}
 		if n.name != "" {
 			d.b.TagSlab = append(d.b.TagSlab, event.Tag{Key: n.name, Value: value})
-		}
-		if d.doc.full {
-			return l.fail(start, d.tooBig().Error())
 		}
 	}
 	if !l.is(' ') {
@@ -271,33 +296,37 @@ func (l *lineScanner) tags() bool {
 	return true
 }
 
+// key reads the key of a tag or field, and the = after it.
+func (l *lineScanner) key(of string) (string, bool) {
+	start := l.i
+	key, ok := l.token(endKey)
+	switch {
+	case !ok:
+		return "", false
+	case key == "":
+		return "", l.fail(start, fmt.Sprintf("expected a %s key, found %s", of, l.found()))
+	case !l.is('='):
+		return "", l.fail(l.i, fmt.Sprintf("expected = after the %s key %q, found %s", of, key, l.found()))
+	}
+	l.i++
+	return key, true
+}
+
 // fields reads the fields and the space after them.
 func (l *lineScanner) fields(root *node) bool {
-	guess := root.first
-	var before *node
+	next := &root.first // where the field that comes next is guessed and learnt
 	for {
-		start := l.i
-		key, ok := l.token(inKey)
-		switch {
-		case !ok:
-			return false
-		case key == "":
-			return l.fail(start, "expected a field key, found "+l.found())
-		case !l.is('='):
-			return l.fail(l.i, fmt.Sprintf("expected = after the field key %q, found %s", key, l.found()))
-		}
-		l.i++
-		n := guess
-		if n == nil || n.key != key {
-			n = l.d.child(root, unsafe.Slice(unsafe.StringData(key), len(key)))
-			if before == nil {
-				root.first = n
-			} else {
-				before.next = n
+		start, n := l.i, *next
+		if !l.expects(n) {
+			key, ok := l.key("field")
+			if !ok {
+				return false
 			}
+			n = l.d.child(root, unsafe.Slice(unsafe.StringData(key), len(key)))
+			*next = n
 		}
-		before, guess = n, n.next
-		v, ok := l.value(key)
+		next = &n.next
+		v, ok := l.value(n.key)
 		if !ok {
 			return false
 		}
@@ -330,14 +359,13 @@ func (l *lineScanner) time() (int64, bool) {
 	for l.more() && (l.b[l.i] == '-' || l.b[l.i]-'0' <= 9) {
 		l.i++
 	}
-	text := string(l.b[start:l.i])
-	at, err := strconv.ParseInt(text, 10, 64)
-	if err == nil && l.more() && !isOneOf(l.b[l.i], " \r\n") {
-		err = strconv.ErrSyntax
+	at, err := int64(0), strconv.ErrSyntax
+	if l.i > start && (!l.more() || l.b[l.i] != ',' && ends(l.b[l.i], endWord)) {
+		at, err = parseInt(unsafe.String(&l.b[start], l.i-start))
 	}
-	p := int64(pow10(ts.scale))
+	p := int64(pow10[ts.scale])
 	if err != nil || at > math.MaxInt64/p || at < math.MinInt64/p {
-		for l.more() && !isOneOf(l.b[l.i], " \r\n") {
+		for l.more() && (l.b[l.i] == ',' || !ends(l.b[l.i], endWord)) {
 			l.i++
 		}
 		return 0, l.fail(start, fmt.Sprintf("%q is no time in %s in range", l.b[start:l.i], ts.unit))

@@ -39,7 +39,7 @@ func (l *lineScanner) value(key string) (event.Value, bool) {
 // word reads up to a comma, a blank or the end of the line.
 func (l *lineScanner) word() string {
 	start := l.i
-	for l.more() && !isOneOf(l.b[l.i], ", \r\n") {
+	for l.more() && !ends(l.b[l.i], endWord) {
 		l.i++
 	}
 	return unsafe.String(&l.b[start], l.i-start)
@@ -50,7 +50,7 @@ func lineNumber(s string) (event.Value, error) {
 	digits := s[:len(s)-1]
 	switch s[len(s)-1] {
 	case 'i':
-		i, err := strconv.ParseInt(digits, 10, 64)
+		i, err := parseInt(digits)
 		if err != nil {
 			return event.Value{}, fmt.Errorf("%q is no integer of 64 bits", s)
 		}

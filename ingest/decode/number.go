@@ -8,11 +8,9 @@ import (
 	"weir/ingest/event"
 )
 
-// pow10 are the powers of ten that a float64 holds exactly.
-func pow10(n int) float64 {
-	return [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-		1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}[n]
-}
+// pow10 are the powers of ten that a float64 holds exactly. It never changes.
+var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // scanNumber reads the number in JSON's grammar that begins at b[i] and
 // returns its value and the index after it. If there is none, the value is
@@ -71,7 +69,7 @@ func scanNumber(b []byte, i int) (event.Value, int) {
 	case m < 1<<53 && frac <= 22:
 		f := float64(m)
 		if frac > 0 {
-			f /= pow10(frac)
+			f /= pow10[frac]
 		}
 		if neg {
 			f = -f
@@ -106,6 +104,29 @@ func numberOf(s string) event.Value {
 		return event.Value{}
 	}
 	return v
+}
+
+// parseInt is strconv.ParseInt in base 10, without its detours for short numbers.
+func parseInt(s string) (int64, error) {
+	digits := s
+	if s != "" && s[0] == '-' {
+		digits = s[1:]
+	}
+	if digits == "" || len(digits) > 18 {
+		return strconv.ParseInt(s, 10, 64)
+	}
+	n := int64(0)
+	for i := 0; i < len(digits); i++ {
+		c := digits[i] - '0'
+		if c > 9 {
+			return 0, strconv.ErrSyntax
+		}
+		n = n*10 + int64(c)
+	}
+	if len(digits) < len(s) {
+		n = -n
+	}
+	return n, nil
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }

@@ -175,7 +175,7 @@ func (ts *timeSpec) ofInt(i int64, wrapped bool) (int64, bool, error) {
 	if ts.unit == UnitAuto {
 		scale = guessScale(i)
 	}
-	p := int64(pow10(scale))
+	p := int64(pow10[scale])
 	if wrapped || i > math.MaxInt64/p || i < math.MinInt64/p {
 		return 0, false, fmt.Errorf("%d %s is out of range", i, ts.unit)
 	}

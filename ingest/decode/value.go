@@ -154,3 +154,5 @@ func isNoValueWord(s string) bool {
 	}
 	return false
 }
+
+func isOneOf(c byte, set string) bool { return strings.IndexByte(set, c) >= 0 }
