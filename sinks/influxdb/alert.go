@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"weir/ingest/event"
 )
 
 // alertMeasurement is where transitions of alerts go.
 const alertMeasurement = "weir_alerts"
-
-func appendInt(dst []byte, i int64) []byte { return strconv.AppendInt(dst, i, 10) }
 
 // alertEvent turns the payload of an alert's record into the event that is
 // written for it:

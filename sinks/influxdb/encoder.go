@@ -2,6 +2,7 @@ package influxdb
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"weir/ingest/event"
@@ -31,6 +32,9 @@ type encoder struct {
 	uints int // unsigned values in body
 
 	fresh []*fieldType // learnt in this call
+
+	second     int64  // of the last timestamp
+	secondText []byte // its digits
 
 	measurements map[string]*measurement
 	columns      int          // in all measurements
@@ -101,43 +105,29 @@ func (e *encoder) addEvent(ev *event.Event) error {
 	if m.unwanted {
 		return nil
 	}
-	start := len(e.body)
-	e.body = appendSeries(e.body, m, ev)
-
-	shape := &m.shapes[len(ev.Fields)&7]
+	// e.body is set at the end only: what is refused halfway leaves no trace.
+	body := appendSeries(e.body, m, ev)
 	sep := byte(' ')
 	for i := range ev.Fields {
 		f := &ev.Fields[i]
-		kind := f.Value.Kind()
+		v := f.Value
+		kind := v.Kind()
 		if kind == event.Null {
 			continue
 		}
-		if kind == event.Float && f.Value.Literal() == "" {
-			if x, _ := f.Value.Float(); !lineprotocol.Finite(x) {
+		if kind == event.Float && v.Literal() == "" {
+			if x, _ := v.Float(); !lineprotocol.Finite(x) {
 				e.skipped++
 				continue
 			}
 		}
-		var c *column
-		if i < len(*shape) && (*shape)[i].name == f.Name {
-			c = (*shape)[i]
-		} else {
-			c = e.column(m, f.Name)
-			// Fields that were skipped leave a gap: then the shape is not extended.
-			if i < len(*shape) {
-				(*shape)[i] = c
-			} else if i == len(*shape) {
-				*shape = append(*shape, c)
-			}
-		}
-		v := f.Value
+		c := e.columnAt(m, i, len(ev.Fields), f.Name)
 		if want := e.typeOf(c, v); want != kind {
 			w, ok := coerce(v, want)
 			if !ok && c.typ != nil && c.typ.disputed() {
 				w, ok = coerce(v, e.naturalType(v))
 			}
 			if !ok {
-				e.body = e.body[:start]
 				return &TypeError{strings.Clone(m.name), c.name, cloneValue(v), want}
 			}
 			v = w
@@ -146,21 +136,66 @@ func (e *encoder) addEvent(ev *event.Event) error {
 		if v.Kind() == event.Uint {
 			e.uints++
 		}
-		e.body = append(e.body, sep)
-		e.body = append(e.body, c.key...)
-		e.body = appendValue(e.body, v)
+		body = append(append(body, sep), c.key...)
+		body = appendValue(body, v)
 		sep = ','
 	}
 	if sep == ' ' { // no field
-		e.body = e.body[:start]
 		return nil
 	}
-	e.body = append(e.body, ' ')
-	e.body = appendInt(e.body, floorDiv(ev.Time, e.unit))
-	e.body = append(e.body, '\n')
+	body = e.appendTime(append(body, ' '), ev.Time)
+	e.body = append(body, '\n')
 	e.lines++
 	return nil
 }
+
+// columnAt returns the column of the i-th of n fields of an event. Mostly that
+// is what the event before had in this place, which saves a look-up.
+func (e *encoder) columnAt(m *measurement, i, n int, name string) *column {
+	shape := &m.shapes[n&7]
+	if i < len(*shape) && (*shape)[i].name == name {
+		return (*shape)[i]
+	}
+	c := e.column(m, name)
+	switch {
+	case i < len(*shape):
+		(*shape)[i] = c
+	case i == len(*shape): // else fields before it were left out, so it has no place
+		*shape = append(*shape, c)
+	}
+	return c
+}
+
+// appendTime appends a timestamp. Events come in the order of their times, more
+// or less: the digits of the second are those of the event before.
+func (e *encoder) appendTime(dst []byte, at int64) []byte {
+	if e.unit != 1 || at < 0 {
+		return strconv.AppendInt(dst, floorDiv(at, e.unit), 10)
+	}
+	sec := at / 1e9
+	if sec != e.second || len(e.secondText) == 0 {
+		if sec == 0 { // no digits before the nine
+			return strconv.AppendInt(dst, at, 10)
+		}
+		e.second, e.secondText = sec, strconv.AppendInt(e.secondText[:0], sec, 10)
+	}
+	dst = append(dst, e.secondText...)
+	rest := uint32(at - sec*1e9)
+	var nine [9]byte
+	for i := 7; i > 0; i -= 2 {
+		pair := rest % 100 * 2
+		rest /= 100
+		nine[i], nine[i+1] = digitPairs[pair], digitPairs[pair+1]
+	}
+	nine[0] = '0' + byte(rest)
+	return append(dst, nine[:]...)
+}
+
+const digitPairs = "0001020304050607080910111213141516171819" +
+	"2021222324252627282930313233343536373839" +
+	"4041424344454647484950515253545556575859" +
+	"6061626364656667686970717273747576777879" +
+	"8081828384858687888990919293949596979899"
 
 // typeOf returns the type in which v must be written to c, learning it if v is
 // the first value.

@@ -178,6 +178,16 @@ func TestPrecisionRoundsDown(t *testing.T) {
 	}
 }
 
+func TestTimestampsAreWrittenExactly(t *testing.T) {
+	e := testEncoder()
+	for _, at := range []int64{0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, 59_999_999_999, 1_700_000_000_000_000_000, 1_700_000_000_000_000_007, 1_700_000_000_987_654_321,
+		1_700_000_000_100_000_000, 5, math.MaxInt64, math.MinInt64, -1, 1_000_000_000} {
+		if got, want := string(e.appendTime(nil, at)), fmt.Sprint(at); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestNamesWithoutEndDoNotGrowMemory(t *testing.T) {
 	e := testEncoder(func(c *Config) { c.MaxFields = 50 })
 	for i := range 5000 {

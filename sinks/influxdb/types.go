@@ -12,7 +12,7 @@ import (
 
 const (
 	maxLearntName  = 256       // bytes; fields with longer names are written but not learnt
-	maxLearntBytes = 512 << 10 // of all learnt names together: what is saved must stay below 1 MB
+	maxLearntBytes = 960 << 10 // of all of them as they are saved, which must stay below 1 MB
 )
 
 // Types is what is known of the type of each field: the type it was first seen
@@ -66,12 +66,15 @@ func (t *Types) fieldLocked(measurement, field string) *fieldType {
 	if f := t.fields[measurement][field]; f != nil {
 		return f
 	}
-	cost := len(measurement) + len(field)
+	of := t.fields[measurement]
+	cost := savedSize(field)
+	if of == nil {
+		cost += savedSize(measurement)
+	}
 	if t.n >= t.max || t.bytes+cost > maxLearntBytes || len(field) > maxLearntName || len(measurement) > maxLearntName {
 		t.overflow.Add(1)
 		return nil
 	}
-	of := t.fields[measurement]
 	if of == nil {
 		of = map[string]*fieldType{}
 		t.fields[strings.Clone(measurement)] = of
@@ -83,14 +86,32 @@ func (t *Types) fieldLocked(measurement, field string) *fieldType {
 	return f
 }
 
+// savedSize returns how many bytes a name takes in the saved form, at most, with
+// what stands around it.
+func savedSize(name string) int {
+	n := len(`"":"unsigned?",`)
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			n += len(`\u0000`) - 1
+		}
+		n++
+	}
+	return n
+}
+
 // learn gives a field that has no type yet the type k. It returns the type that
 // the field has now, as another goroutine may have been first, and whether it is new.
 func (t *Types) learn(f *fieldType, k event.Kind) (now event.Kind, learnt bool) {
-	if f.bits.CompareAndSwap(0, uint32(k)) {
-		t.version.Add(1)
-		return k, true
+	for {
+		b := f.bits.Load() // may have flags without a type
+		if b&kindMask != 0 {
+			return event.Kind(b & kindMask), false
+		}
+		if f.bits.CompareAndSwap(b, b|uint32(k)) {
+			t.version.Add(1)
+			return k, true
+		}
 	}
-	return f.load(), false
 }
 
 // replace makes k the type of a field if it is old, as a server turned out not
@@ -173,17 +194,17 @@ func (t *Types) Len() int {
 // there is no room for it. Such fields are written as they come.
 func (t *Types) Overflow() uint64 { return t.overflow.Load() }
 
-// typesFile is the saved form: measurement, field, name of the type.
+// typesFile is the saved form: measurement, field, name of the type with a "?"
+// behind it if it is disputed.
 type typesFile struct {
-	Version  int                          `json:"version"`
-	Types    map[string]map[string]string `json:"types"`
-	Disputed map[string][]string          `json:"disputed,omitempty"` // measurement, fields
+	Version int                          `json:"version"`
+	Types   map[string]map[string]string `json:"types"`
 }
 
 // encode returns the saved form and the version that it holds.
 func (t *Types) encode() ([]byte, uint64, error) {
 	version := t.version.Load() // before the read: a change meanwhile is saved again, never missed
-	file := typesFile{Version: 1, Types: map[string]map[string]string{}, Disputed: map[string][]string{}}
+	file := typesFile{Version: 1, Types: map[string]map[string]string{}}
 	t.mu.Lock()
 	for m, of := range t.fields {
 		for name, f := range of {
@@ -194,10 +215,11 @@ func (t *Types) encode() ([]byte, uint64, error) {
 			if file.Types[m] == nil {
 				file.Types[m] = map[string]string{}
 			}
-			file.Types[m][name] = k.String()
+			text := k.String()
 			if f.disputed() {
-				file.Disputed[m] = append(file.Disputed[m], name)
+				text += "?"
 			}
+			file.Types[m][name] = text
 		}
 	}
 	t.mu.Unlock()
@@ -217,20 +239,18 @@ func (t *Types) decode(b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for m, of := range file.Types {
-		for name, kind := range of {
-			k, ok := kindNamed(kind)
+		for name, text := range of {
+			text, maybe := strings.CutSuffix(text, "?")
+			k, ok := kindNamed(text)
 			if !ok {
-				return fmt.Errorf("learnt field types: field %q of %q has the unknown type %q", name, m, kind)
+				return fmt.Errorf("learnt field types: field %q of %q has the unknown type %q", name, m, text)
+			}
+			bits := uint32(k) | confirmed
+			if maybe {
+				bits |= disputed
 			}
 			if f := t.fieldLocked(m, name); f != nil {
-				f.bits.CompareAndSwap(0, uint32(k)|confirmed)
-			}
-		}
-	}
-	for m, names := range file.Disputed {
-		for _, name := range names {
-			if f := t.fields[m][name]; f != nil {
-				f.mark(disputed)
+				f.bits.CompareAndSwap(0, bits)
 			}
 		}
 	}
