@@ -76,10 +76,13 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 		return err
 	}
 	if own.idle > 0 {
-		return runIdle(ctx, cfg, own, stdout, stderr)
+		cfg.Client.Connections = own.idle
 	}
 	if err := cfg.Validate(); err != nil {
 		return &usageError{msg: "bench: " + err.Error(), hint: "simulator bench --help lists the flags"}
+	}
+	if own.idle > 0 {
+		return runIdle(ctx, cfg, own, stdout, stderr)
 	}
 	if own.ackedFile != "" {
 		file, err := os.OpenFile(own.ackedFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)

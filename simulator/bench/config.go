@@ -87,6 +87,9 @@ func (c Config) Validate() error {
 	if _, _, err := c.Endpoint.Address(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := c.Load.Time.duration(); err != nil {
+		errs = append(errs, err)
+	}
 	bad(c.Client.Connections < 1, "connections: %d is less than 1", c.Client.Connections)
 	bad(c.Client.Version != wire.V311 && c.Client.Version != wire.V5, "version: %d is neither 4 (MQTT 3.1.1) nor 5", c.Client.Version)
 	bad(c.Client.KeepAlive < 0 || c.Client.KeepAlive > 65535*time.Second, "keepalive: %v is not between 0 and 65535 s", c.Client.KeepAlive)

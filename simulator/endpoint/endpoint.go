@@ -33,6 +33,9 @@ func (e Endpoint) Address() (address string, secure bool, err error) {
 	if !strings.Contains(raw, "://") {
 		raw = "tcp://" + raw
 	}
+	if strings.Contains(raw, "@") { // seen to first, as other errors repeat the address
+		return "", false, errors.New("broker: give credentials by user name and password, not in the address")
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "", false, fmt.Errorf("broker %q is not an address like tcp://127.0.0.1:1883: %w", e.Broker, err)
@@ -47,9 +50,6 @@ func (e Endpoint) Address() (address string, secure bool, err error) {
 	}
 	if u.Hostname() == "" {
 		return "", false, fmt.Errorf("broker %q names no host, e.g. tcp://127.0.0.1:1883", e.Broker)
-	}
-	if u.User != nil {
-		return "", false, errors.New("broker: give credentials by user name and password, not in the address")
 	}
 	if p := u.Port(); p != "" {
 		port = p
