@@ -10,6 +10,10 @@ import (
 	"weir/ingest/event"
 )
 
+// droppedCount ends what 1.8 says of a partial write. It counts points of the
+// request, which is nothing to a single message.
+var droppedCount = regexp.MustCompile(` dropped=\d+$`)
+
 // newAnswer takes apart what the server said. The forms:
 //
 //	1.8  {"error":"partial write: field type conflict: input field \"t\" on measurement \"m\" is type string, already exists as type float dropped=1"}
@@ -31,7 +35,7 @@ func newAnswer(resp *http.Response, body []byte) *answer {
 	}
 	if json.Unmarshal(body, &form) == nil && form.Error+form.Message+form.Code != "" {
 		a.influx = true
-		a.text = strings.TrimSpace(form.Message + form.Error)
+		a.text = droppedCount.ReplaceAllString(strings.TrimSpace(form.Message+form.Error), "")
 		if len(form.Data) > 0 && form.Data[0].Error != "" {
 			a.text += ": " + form.Data[0].Error
 		}
