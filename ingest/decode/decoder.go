@@ -9,11 +9,12 @@ import (
 
 // Bounds of a decoder's caches and of one message.
 const (
-	maxTopics     = 1 << 15 // topics in one generation of the cache
-	maxTopicBytes = 4 << 20 // of their names
+	maxTopics     = 1 << 16 // topics in one generation of the cache
+	maxTopicBytes = 8 << 20 // of their names
 	maxNodes      = 1 << 14 // names of documents that are known
 	maxNames      = 4 << 20 // bytes of them
 	maxFields     = 4096    // of one event
+	maxTags       = 256     // of one line
 	maxDepth      = 64      // of nested arrays and objects
 )
 
@@ -56,6 +57,7 @@ type topic struct {
 	ignored bool    // a source would have taken it but for its ignore filters
 	measure string
 	devices []string // by the source's device references; "" for fields
+	one     [1]string
 	tags    []event.Tag
 	field   string // name of a bare value, prefix of a document's fields
 	shape   *shape // made when it is needed
@@ -184,7 +186,9 @@ func (d *Decoder) newTopic(name string) *topic {
 	}
 	t.src = d.set.sources[i]
 	t.measure = t.src.measure.render(&caps)
-	t.devices = make([]string, len(t.src.device))
+	if t.devices = t.one[:]; len(t.src.device) > 1 {
+		t.devices = make([]string, len(t.src.device))
+	}
 	for i, r := range t.src.device {
 		switch {
 		case r.pick >= 0:

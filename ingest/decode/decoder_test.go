@@ -2,8 +2,11 @@ package decode
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,6 +211,57 @@ func TestCachesAreBounded(t *testing.T) {
 	if _, _, bytes := most(10000, fixed("t/d"), func(i int) string { return `{"` + long + itoa(i) + `":1}` }); bytes > maxNames+10000 {
 		t.Errorf("%d bytes of names are kept", bytes)
 	}
+}
+
+// TestDecodersShareASet decodes the same messages in several goroutines, whole
+// and one by one, and compares.
+func TestDecodersShareASet(t *testing.T) {
+	set := compile(t, Source{Topic: "j/{device}/+", Tags: []string{"unit"}, Numbers: []string{"n*"}},
+		Source{Topic: "v/{device}/{m...}", Format: Auto, Field: "{m}"}, Source{Topic: "l", Format: LineProtocol})
+	payloads := append([]string{`{"unit":"m³","a":{"b":[1,2]},"n":"5"}`, `{"a":1,"unit":null,"a":{"c":2}}`}, linesTable...)
+	var msgs []event.Message
+	for i, p := range payloads {
+		for j, topic := range []string{"j/d" + itoa(i%7) + "/x", "v/d" + itoa(i%3) + "/a/b", "l"} {
+			msgs = append(msgs, event.Message{Topic: topic, Payload: []byte(p), Received: received + int64(j)})
+		}
+	}
+	text := func(b *event.Batch) (out []string) {
+		for i := range b.Events {
+			e := b.Events[i]
+			e.Message = 0
+			out = append(out, fmt.Sprint(e))
+		}
+		for _, r := range b.Rejects {
+			out = append(out, "reject: "+r.Err.Error())
+		}
+		return out
+	}
+	var singly []string
+	for _, m := range msgs {
+		b := event.NewBatch(nil)
+		b.Messages = []event.Message{m}
+		set.NewDecoder().Decode(b)
+		singly = append(singly, text(b)...)
+	}
+	slices.Sort(singly)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			d := set.NewDecoder()
+			for range 3 {
+				b := event.NewBatch(nil)
+				b.Messages = slices.Clone(msgs)
+				d.Decode(b)
+				got := text(b)
+				slices.Sort(got)
+				if !slices.Equal(got, singly) {
+					t.Errorf("the batch gives %q, its messages singly %q", got, singly)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestExplainSaysWhatAPayloadBecomes(t *testing.T) {

@@ -258,6 +258,7 @@ func (l *lineScanner) found() string {
 // tags reads the tags and the space after them.
 func (l *lineScanner) tags() bool {
 	d := l.d
+	from := len(d.b.TagSlab)
 	next := &d.doc.sh.tags.first // where the tag that comes next is guessed and learnt
 	for l.is(',') {
 		l.i++
@@ -287,6 +288,9 @@ func (l *lineScanner) tags() bool {
 		}
 		if n.name != "" {
 			d.b.TagSlab = append(d.b.TagSlab, event.Tag{Key: n.name, Value: value})
+		}
+		if len(d.b.TagSlab)-from > maxTags {
+			return l.fail(start, fmt.Sprintf("more than %d tags", maxTags))
 		}
 	}
 	if !l.is(' ') {

@@ -202,6 +202,23 @@ func TestLineProtocolErrorsNamePlaceAndCause(t *testing.T) {
 	}
 }
 
+func TestBoundsOfOneLine(t *testing.T) {
+	d := compile(t, linesSource()).NewDecoder()
+	var tags, fields strings.Builder
+	for i := range 2 * maxFields {
+		if i < maxTags+1 {
+			fmt.Fprintf(&tags, ",t%d=v", i)
+		}
+		fmt.Fprintf(&fields, ",f%d=1", i)
+	}
+	if _, err := points(d, "m"+tags.String()+" f=1"); err == nil || !strings.Contains(err.Error(), "more than 256 tags") {
+		t.Errorf("too many tags: %v", err)
+	}
+	if _, err := points(d, "m f=1"+fields.String()); err == nil || !strings.Contains(err.Error(), "more than 4096 fields") {
+		t.Errorf("too many fields: %v", err)
+	}
+}
+
 func TestLineProtocolAsConfigured(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -51,6 +51,9 @@ func (d *Decoder) recording(msg *event.Message) (reason, error) {
 		}
 	}
 	b.FieldSlab = b.FieldSlab[:doc.base]
+	if len(b.TagSlab)-from > maxTags {
+		return "", fmt.Errorf("recording: more than %d tags", maxTags)
+	}
 	value := doc.picked[recordedValue]
 	if value.Kind() == event.Null {
 		return isNoValue, nil

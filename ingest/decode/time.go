@@ -147,7 +147,9 @@ func (ts *timeSpec) of(v event.Value) (int64, bool, error) {
 			text = v.String()
 		}
 	default:
-		text = strings.Trim(v.Text(), " \t\r\n")
+		if text = v.Text(); text != "" && (text[0] <= ' ' || text[len(text)-1] <= ' ') {
+			text = strings.Trim(text, " \t\r\n")
+		}
 		if isNoValueWord(text) {
 			return 0, false, nil
 		}
