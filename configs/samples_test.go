@@ -185,8 +185,9 @@ func TestTheOtherSamplesAreStrictYAML(t *testing.T) {
 			t.Fatal(err)
 		}
 		var doc struct {
-			Groups []map[string]any `yaml:"groups"`
-			Users  []map[string]any `yaml:"users"`
+			Groups    []map[string]any `yaml:"groups"`
+			Users     []map[string]any `yaml:"users"`
+			Anonymous map[string]any   `yaml:"anonymous"`
 		}
 		if err := strict.Decode(name, src, &doc); err != nil || len(doc.Groups)+len(doc.Users) == 0 {
 			t.Errorf("%s: %v, %d groups, %d users", name, err, len(doc.Groups), len(doc.Users))

@@ -111,7 +111,8 @@ type InfluxDB struct {
 	MaxFields       int           `yaml:"max_fields"` // (measurement, field) pairs whose type is learnt
 	Timeout         time.Duration `yaml:"timeout"`    // of one request
 	Measurements    Filter        `yaml:"measurements"`
-	Alerts          bool          `yaml:"alerts"` // write alerts too, as weir_alerts
+	Alerts          bool          `yaml:"alerts"`  // write alerts too, as weir_alerts
+	Metrics         bool          `yaml:"metrics"` // write weir's own metrics too, as weir_metrics
 }
 
 // Filter chooses by name; names may hold * for any run of characters.

@@ -174,7 +174,7 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
 		}
 		q.Online = &on
 	}
-	s.reply(w, s.deps.Devices.List(q))
+	s.reply(w, s.deps.Devices.Page(q))
 }
 
 func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // zones that rules and sources name, on machines without them
 
 	"weir/configs/strict"
 )
@@ -50,7 +51,7 @@ var commands = []command{
 	{"dead-letters", "list|show|replay|drop", "look at what could not be delivered, and repair it", runDeadLetters},
 	{"devices", "list|show", "show the devices that have been heard of", runDevices},
 	{"audit", "", "balance the books: received = delivered + filtered + dead-lettered + lost + pending", runAudit},
-	// {"users", "hash", "hash a password for the users file", runUsers},
+	{"users", "hash", "hash a password for the users file", runUsers},
 	{"version", "", "print the version", runVersion},
 }
 

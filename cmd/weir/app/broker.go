@@ -3,10 +3,12 @@ package app
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"weir/configs"
 	"weir/configs/strict"
 	"weir/ingest/broker"
+	"weir/ingest/broker/access"
 )
 
 // brokerConfig converts the config's section mqtt.
@@ -16,24 +18,20 @@ func brokerConfig(c *configs.Config) broker.Config {
 	out.Listen = m.Listen.Value
 	if m.TLS.On() {
 		out.TLS = broker.TLS{Listen: m.TLS.Listen.Value, Cert: c.Path(m.TLS.Cert.Value), Key: c.Path(m.TLS.Key.Value),
-			ClientCA: c.Path(m.TLS.ClientCA.Value), ClientCert: m.TLS.ClientCert.Value}
+			ClientCA: c.Path(m.TLS.ClientCA.Value), ClientCert: m.TLS.ClientCert.Value, CertUser: m.TLS.CertUser}
 	}
 	out.WebSocket.Listen, out.WebSocket.Path = m.WebSocket.Listen.Value, m.WebSocket.Path.Value
+	out.WebSocket.TLS = m.WebSocket.TLS
 	for _, o := range m.WebSocket.Origins {
 		out.WebSocket.Origins = append(out.WebSocket.Origins, o.Value)
 	}
 	out.Anonymous, out.UsersFile = m.Anonymous, c.Path(m.UsersFile.Value)
-	b := &out.Limits
-	b.MaxPacket, b.Connections, b.PerAddress = int(l.MaxPacket), l.MaxConnections, l.ConnectionsPerAddress
-	b.AcceptRate, b.PublishRate = int(l.AcceptRate), int(l.PublishRate)
-	b.ConnectTimeout, b.WriteTimeout, b.SessionExpiry = l.ConnectTimeout, l.WriteTimeout, l.SessionExpiry
-	b.ReceiveMaximum, b.MaxInflight, b.WriteBuffer = l.ReceiveMaximum, l.MaxInflight, int(l.WriteBuffer)
-	b.TopicAliasMaximum = l.TopicAliasMaximum
-	if l.KeepaliveMax > 0 {
-		b.KeepAliveMax = l.KeepaliveMax
-	}
-	if b.Connections == 0 {
-		b.Connections = 10_000_000
+	out.Limits = broker.Limits{
+		MaxPacket: int(l.MaxPacket), MaxConnect: int(l.MaxConnect), Connections: l.MaxConnections, PerAddress: l.ConnectionsPerAddress,
+		AcceptRate: l.AcceptRate, ConnectTimeout: l.ConnectTimeout, KeepAliveMax: l.KeepaliveMax, ReceiveMaximum: l.ReceiveMaximum,
+		MaxInflight: l.MaxInflight, PendingWrites: l.PendingWrites, WriteBuffer: int(l.WriteBuffer), WriteTimeout: l.WriteTimeout,
+		SessionExpiry: l.SessionExpiry, TopicAliasMaximum: l.TopicAliasMaximum, PublishRate: l.PublishRate,
+		RetainedMessages: l.RetainedMessages, Subscriptions: l.Subscriptions,
 	}
 	return out
 }
@@ -43,15 +41,13 @@ func checkUsers(c *configs.Config) error {
 	if c.MQTT.UsersFile.Value == "" {
 		return nil
 	}
-	var err error
+	name := c.Path(c.MQTT.UsersFile.Value)
+	src, err := os.ReadFile(name)
 	if err != nil {
-		var list strict.Errors
-		if errors.As(err, &list) {
-			return err
-		}
 		return strict.Errors{{File: c.File, Pos: c.MQTT.UsersFile.Pos, Msg: fmt.Sprintf("mqtt.users_file: %v", err), Hint: "configs/users.example.yaml shows one"}}
 	}
-	return nil
+	_, err = access.Parse(name, src)
+	return err
 }
 
 // joined returns located errors together, and any other error as it is.

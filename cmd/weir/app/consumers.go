@@ -12,6 +12,7 @@ import (
 	"weir/ingest/consume"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
+	"weir/sinks/mqtt"
 )
 
 // Names of the built-in consumers. Sinks have the names that the config gives them.
@@ -40,7 +41,7 @@ func (a *App) openConsumers(ctx context.Context) error {
 		add(consumerRules, rc, consume.Start{}, nil)
 		add(console.DecodeConsumer, decodeHandler{}, consume.Start{}, nil)
 		add(consumerDevices, a.registry.Partition(i), consume.Start{}, nil)
-		add(consumerActions, a.newActions(), consume.Start{}, nil)
+		add(consumerActions, mqtt.NewActions(a.broker), consume.Start{}, nil)
 		if a.opts.Stdout != nil {
 			add(consumerPrint, printer{a.opts.Stdout}, consume.Start{}, nil)
 		}

@@ -8,6 +8,7 @@ import (
 	"weir/ingest/consume"
 	"weir/ingest/eventlog"
 	"weir/sinks/influxdb"
+	"weir/sinks/mqtt"
 	"weir/sinks/webhook"
 )
 
@@ -18,6 +19,7 @@ type sink struct {
 	open    func(context.Context, *App) error
 	close   func() error
 	influx  *influxdb.Sink // if it is one
+	metrics bool           // it takes weir's own metrics
 }
 
 // newSinks makes the sinks of the config. They do nothing yet.
@@ -40,7 +42,7 @@ func (a *App) newSink(c *configs.Sink) (sink, error) {
 	case c.Webhook != nil:
 		return newWebhook(c)
 	}
-	return a.newMQTT(c)
+	return newMQTT(c)
 }
 
 func (a *App) newInflux(c *configs.Sink) (sink, error) {
@@ -65,7 +67,7 @@ func (a *App) newInflux(c *configs.Sink) (sink, error) {
 		types.store = store
 		return s.Open(ctx)
 	}
-	return sink{cfg: c, handler: s, open: open, close: s.Close, influx: s}, nil
+	return sink{cfg: c, handler: s, open: open, close: s.Close, influx: s, metrics: i.Metrics}, nil
 }
 
 // typeStore keeps the field types that a sink has learnt in the log's store.
@@ -85,6 +87,7 @@ func newWebhook(c *configs.Sink) (sink, error) {
 	cfg := webhook.Default()
 	cfg.Name, cfg.URL, cfg.Method, cfg.Secret = c.Name.Value, w.URL.Reveal(), w.Method.Value, w.Secret.Reveal()
 	cfg.Timeout, cfg.On, cfg.MaxAttempts = w.Timeout, w.On.Values(), w.MaxAttempts
+	cfg.All, cfg.Concurrency, cfg.Source = w.All, w.Concurrency, w.Source.Value
 	if len(w.Headers) > 0 {
 		cfg.Headers = map[string]string{}
 		for k, v := range w.Headers {
@@ -92,6 +95,23 @@ func newWebhook(c *configs.Sink) (sink, error) {
 		}
 	}
 	s, err := webhook.New(cfg)
+	if err != nil {
+		return sink{}, err
+	}
+	return sink{cfg: c, handler: s, open: func(context.Context, *App) error { return nil }, close: s.Close}, nil
+}
+
+func newMQTT(c *configs.Sink) (sink, error) {
+	m := c.MQTT
+	cfg := mqtt.Default()
+	cfg.Name, cfg.URL, cfg.Username, cfg.Password = c.Name.Value, m.URL.Reveal(), m.Username.Value, m.Password.Reveal()
+	cfg.ClientID, cfg.QoS, cfg.Retain, cfg.Timeout = m.ClientID.Value, byte(m.QoS), m.Retain, m.Timeout
+	cfg.Events = m.Events.Value != configs.EventsAlerts
+	cfg.AllAlerts = m.Events.Value != configs.EventsTelemetry
+	if t := m.Topic.Value; t != "" {
+		cfg.EventTopic, cfg.AlertTopic = t, t
+	}
+	s, err := mqtt.New(cfg)
 	if err != nil {
 		return sink{}, err
 	}

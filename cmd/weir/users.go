@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+
+	"weir/ingest/broker/access"
+)
+
+func runUsers(_ context.Context, c *call) error {
+	return c.sub(map[string]func() error{"hash": func() error { return usersHash(c) }}, "hash")
+}
+
+func usersHash(c *call) error {
+	fs := flag.NewFlagSet("hash", flag.ContinueOnError)
+	rest, err := c.flags(fs, "Read a password from standard input and print its bcrypt hash for the users file.", "printf %s 'correct horse' | weir users hash")
+	if err != nil {
+		return err
+	}
+	if err := c.noArgs(rest); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(c.stdin).ReadString('\n')
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return &usageError{fmt.Sprintf("weir users hash: no password on standard input (%v)", err), "printf %s 'correct horse' | weir users hash"}
+	}
+	h, err := access.HashPassword([]byte(password))
+	if err != nil {
+		return &usageError{fmt.Sprintf("weir users hash: %v", err), ""}
+	}
+	fmt.Fprintln(c.stdout, h)
+	return nil
+}
