@@ -10,9 +10,9 @@ import (
 	"weir/ingest/event"
 )
 
-// droppedCount ends what 1.8 says of a partial write. It counts points of the
+// droppedCount ends what is said of a partial write. It counts points of the
 // request, which is nothing to a single message.
-var droppedCount = regexp.MustCompile(` dropped=\d+$`)
+var droppedCount = regexp.MustCompile(` dropped=\d+( for database: .*)?$`)
 
 // newAnswer takes apart what the server said. The forms:
 //
@@ -77,10 +77,19 @@ func (a *answer) conflict() (conflict, bool) {
 
 func (a *answer) tooLarge() bool { return a.status == http.StatusRequestEntityTooLarge }
 
-// beyondRetention reports whether points were too old for the database.
+// beyondRetention reports whether points were refused for being too old, and for
+// nothing else: newer versions also know points that are too new.
 func (a *answer) beyondRetention() bool {
-	return strings.Contains(a.text, "beyond retention policy") || strings.Contains(a.text, "outside retention period")
+	if strings.Contains(a.text, "outside retention policy") {
+		return strings.Contains(a.text, "Retention Policy Lower Bound") &&
+			!strings.Contains(a.text, "Upper Bound") && !strings.Contains(a.text, "Write Window")
+	}
+	return strings.Contains(a.text, "beyond retention policy")
 }
+
+// partial reports whether some lines were written and some were not. Early 2.x
+// give such an answer the status 500.
+func (a *answer) partial() bool { return a.influx && strings.Contains(a.text, "partial write: ") }
 
 // knowsNoUnsigned reports whether a refused "7u" may be the reason: a 1.x takes it
 // for a malformed number. Not every build of it says its version.

@@ -147,7 +147,7 @@ func (c *client) judge(resp *http.Response) (*answer, error) {
 	said := clip(a.text, 300)
 	switch {
 	case status == http.StatusBadRequest && !a.operatorFault(), status == http.StatusUnprocessableEntity,
-		status == http.StatusRequestEntityTooLarge:
+		status == http.StatusRequestEntityTooLarge, status == http.StatusInternalServerError && a.partial():
 		return a, nil
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusRequestTimeout:
 		return nil, c.retry(retryAfter(resp.Header.Get("Retry-After")), fmt.Errorf("%s: %s", resp.Status, said))

@@ -261,7 +261,8 @@ func (e *encoder) column(m *measurement, name string) *column {
 	if c := m.columns[name]; c != nil {
 		return c
 	}
-	c := &column{name: strings.Clone(name), typ: e.types.field(m.name, name)}
+	// Learnt under the name that the server knows, as that is in its answers.
+	c := &column{name: strings.Clone(name), typ: e.types.field(m.name, unreserved(name))}
 	c.key = append(lineprotocol.AppendName(nil, unreserved(name)), '=')
 	if c.typ != nil || e.columns < 2*e.types.max {
 		e.makeRoom()

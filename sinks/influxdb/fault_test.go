@@ -1,10 +1,7 @@
 package influxdb_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,79 +17,6 @@ import (
 	"weir/sinks/influxdb"
 	"weir/sinks/sinktest"
 )
-
-// fake answers writes as no real server can be made to on demand.
-type fake struct {
-	*httptest.Server
-	mu       sync.Mutex
-	lines    map[string]bool // that were taken
-	requests []request
-	refuse   func(w http.ResponseWriter, r *http.Request, lines []string) bool // true: it has answered
-}
-
-type request struct {
-	path, query, auth, encoding string
-	lines                       int
-}
-
-func newFake(t *testing.T, refuse func(w http.ResponseWriter, r *http.Request, lines []string) bool) *fake {
-	f := &fake{lines: map[string]bool{}, refuse: refuse}
-	f.Server = httptest.NewServer(f)
-	t.Cleanup(f.Close)
-	return f
-}
-
-func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			body, err = io.ReadAll(z)
-		}
-		if err != nil {
-			w.WriteHeader(http.StatusTeapot)
-			return
-		}
-	}
-	lines := strings.Split(strings.TrimSuffix(string(body), "\n"), "\n")
-	f.mu.Lock()
-	f.requests = append(f.requests, request{r.URL.Path, r.URL.RawQuery, r.Header.Get("Authorization"), r.Header.Get("Content-Encoding"), len(lines)})
-	f.mu.Unlock()
-	if f.refuse != nil && f.refuse(w, r, lines) {
-		return
-	}
-	f.mu.Lock()
-	for _, l := range lines {
-		f.lines[l] = true
-	}
-	f.mu.Unlock()
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// taken returns how many distinct lines were taken, and how many requests came.
-func (f *fake) taken() (lines, requests int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.lines), len(f.requests)
-}
-
-func v2(c *influxdb.Config) {
-	c.Database, c.Org, c.Bucket, c.Token = "", "my org", "tele/metry", "t0ken"
-}
-
-func readings(n int) *event.Batch {
-	b := sinktest.NewBatch(1, sinktest.Start())
-	for i := range n {
-		b.Reading(fmt.Sprintf("d%d", i), "v", event.FloatValue(float64(i)))
-	}
-	return b.Batch()
-}
-
-func jsonError(w http.ResponseWriter, status int, form map[string]any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(form)
-}
 
 func TestConformanceAgainstAServerThatHangs(t *testing.T) {
 	sinktest.Run(t, func(t *testing.T) *sinktest.Target {
@@ -317,6 +241,31 @@ func TestWhatTwoXSaysIsUnderstood(t *testing.T) {
 				"data": []map[string]any{{"original_line": lines[i], "line_number": i + 1, "error_message": "invalid column type"}}})
 			return true
 		}, []uint32{7}, "invalid column type", 20},
+		{"an early 2.x calls a partial write an internal error", func(w http.ResponseWriter, _ *http.Request, lines []string) bool {
+			if bad(lines, "d9 ") < 0 {
+				return false
+			}
+			jsonError(w, 500, map[string]any{"code": "internal error", "message": "unexpected error writing points to database: partial write: some limit exceeded dropped=1"})
+			return true
+		}, []uint32{9}, "some limit exceeded", 20},
+		{"points before and behind the window that it takes", func(w http.ResponseWriter, _ *http.Request, lines []string) bool {
+			var bounds []string
+			for _, l := range lines {
+				switch { // by the value, which grows with the time
+				case strings.Contains(l, "v=0 "), strings.Contains(l, "v=1 "):
+					bounds = append(bounds, "Lower")
+				case strings.Contains(l, "v=98 "), strings.Contains(l, "v=99 "):
+					bounds = append(bounds, "Upper")
+				}
+			}
+			if len(bounds) == 0 {
+				return false
+			}
+			jsonError(w, 422, map[string]any{"code": "unprocessable entity", "message": fmt.Sprintf("failure writing points to database: partial write: "+
+				"dropped %d points outside retention policy of duration 24h0m0s - oldest point m at T dropped because it violates a Retention Policy %s Bound at T, "+
+				"newest point m at T dropped because it violates a Retention Policy %s Bound at T dropped=%[1]d for database: 9f28 for retention policy: autogen", len(bounds), bounds[0], bounds[len(bounds)-1])})
+			return true
+		}, []uint32{0, 1, 98, 99}, "Bound at T", 40},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t, tt.refuse)
@@ -325,7 +274,7 @@ func TestWhatTwoXSaysIsUnderstood(t *testing.T) {
 			var dead []uint32
 			for _, d := range out.Dead {
 				dead = append(dead, d.Message)
-				if !strings.Contains(d.Err.Error(), tt.cause) {
+				if !strings.Contains(d.Err.Error(), tt.cause) || strings.Contains(d.Err.Error(), "dropped=") {
 					t.Errorf("cause %q, want %q in it", d.Err, tt.cause)
 				}
 			}
@@ -338,6 +287,15 @@ func TestWhatTwoXSaysIsUnderstood(t *testing.T) {
 				t.Errorf("%d requests, want at most %d", requests, tt.requests)
 			}
 		})
+	}
+}
+
+func TestAlertsCanBeLeftOut(t *testing.T) {
+	f := newFake(t, nil)
+	s := sinkTo(t, f.URL, influxdb.Deps{}, v2, func(c *influxdb.Config) { c.Alerts = false })
+	out := handle(t, s, sinktest.NewBatch(1, sinktest.Start()).Alert(t, sinktest.Alert(1)).Reading("d", "v", event.FloatValue(1)).Batch())
+	if n, _ := f.taken(); n != 1 || out.Filtered != 1 {
+		t.Errorf("taken %d, %+v; want the reading alone", n, out)
 	}
 }
 
