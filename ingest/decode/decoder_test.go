@@ -213,6 +213,23 @@ func TestCachesAreBounded(t *testing.T) {
 	}
 }
 
+func TestErrorsDontRepeatThePayload(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	set := compile(t, Source{Topic: "l", Format: LineProtocol}, Source{Topic: "j/{device}", Time: TimeSpec{Fields: []string{"ts"}}},
+		Source{Topic: "v/{device}", Format: Value})
+	for _, m := range [][2]string{
+		{"l", "m " + long + " "}, {"l", "m a=t" + long}, {"l", "m a=1" + long}, {"l", "m a=1i" + long + "i"}, {"l", "m a=1 5" + long},
+		{"l", "m," + long + "= a=1"}, {"l", "m " + long + "=\xff"}, {"l", "m a=\"\xff" + long + "\""},
+		{"j/d", `{"ts":"` + long + `","a":1}`}, {"j/d", `{"` + long}, {"j/d", long}, {"v/d", "\xff" + long}, {"v/d", `"` + long},
+	} {
+		b := batchOf(m[0], m[1])
+		set.NewDecoder().Decode(b)
+		if len(b.Rejects) != 1 || len(b.Rejects[0].Err.Error()) > 400 {
+			t.Errorf("%s %.20q: %d rejects, %.500v", m[0], m[1], len(b.Rejects), b.Rejects)
+		}
+	}
+}
+
 // TestDecodersShareASet decodes the same messages in several goroutines, whole
 // and one by one, and compares.
 func TestDecodersShareASet(t *testing.T) {

@@ -205,7 +205,7 @@ func plainKey(key string) bool {
 
 func (l *lineScanner) checked(s string, at int) (string, bool) {
 	if !utf8.ValidString(s) {
-		return "", l.fail(at, fmt.Sprintf("%q is not UTF-8", s))
+		return "", l.fail(at, fmt.Sprintf("%.64q is not UTF-8", s))
 	}
 	return s, true
 }
@@ -281,7 +281,7 @@ func (l *lineScanner) tags() bool {
 			return false
 		}
 		if value == "" {
-			return l.fail(at, fmt.Sprintf("the tag %q has no value", n.key))
+			return l.fail(at, fmt.Sprintf("the tag %.64q has no value", n.key))
 		}
 		for _, r := range n.roles {
 			d.doc.found = append(d.doc.found, found{r, n, event.StringValue(value)})
@@ -310,7 +310,7 @@ func (l *lineScanner) key(of string) (string, bool) {
 	case key == "":
 		return "", l.fail(start, fmt.Sprintf("expected a %s key, found %s", of, l.found()))
 	case !l.is('='):
-		return "", l.fail(l.i, fmt.Sprintf("expected = after the %s key %q, found %s", of, key, l.found()))
+		return "", l.fail(l.i, fmt.Sprintf("expected = after the %s key %.64q, found %s", of, key, l.found()))
 	}
 	l.i++
 	return key, true
@@ -372,7 +372,7 @@ func (l *lineScanner) time() (int64, bool) {
 		for l.more() && (l.b[l.i] == ',' || !ends(l.b[l.i], endWord)) {
 			l.i++
 		}
-		return 0, l.fail(start, fmt.Sprintf("%q is no time in %s in range", l.b[start:l.i], ts.unit))
+		return 0, l.fail(start, fmt.Sprintf("%.64q is no time in %s in range", l.b[start:l.i], ts.unit))
 	}
 	l.space()
 	if !l.endOfLine() {

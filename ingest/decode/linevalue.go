@@ -12,7 +12,7 @@ import (
 // value reads the value of a field.
 func (l *lineScanner) value(key string) (event.Value, bool) {
 	if !l.more() {
-		return event.Value{}, l.fail(l.i, fmt.Sprintf("the field %q has no value", key))
+		return event.Value{}, l.fail(l.i, fmt.Sprintf("the field %.64q has no value", key))
 	}
 	start := l.i
 	switch c := l.b[start]; {
@@ -25,15 +25,15 @@ func (l *lineScanner) value(key string) (event.Value, bool) {
 		case "f", "F", "false", "False", "FALSE":
 			return event.BoolValue(false), true
 		}
-		return event.Value{}, l.fail(start, fmt.Sprintf("field %q: %q is no boolean", key, l.b[start:l.i]))
+		return event.Value{}, l.fail(start, fmt.Sprintf("field %.64q: %.64q is no boolean", key, l.b[start:l.i]))
 	case c == '-' || c == '.' || c-'0' <= 9:
 		v, err := lineNumber(l.word())
 		if err != nil {
-			return v, l.fail(start, fmt.Sprintf("field %q: %v", key, err))
+			return v, l.fail(start, fmt.Sprintf("field %.64q: %v", key, err))
 		}
 		return v, true
 	}
-	return event.Value{}, l.fail(start, fmt.Sprintf("field %q: expected a number, a boolean or a text in double quotes, found %s", key, l.found()))
+	return event.Value{}, l.fail(start, fmt.Sprintf("field %.64q: expected a number, a boolean or a text in double quotes, found %s", key, l.found()))
 }
 
 // word reads up to a comma, a blank or the end of the line.
@@ -52,13 +52,13 @@ func lineNumber(s string) (event.Value, error) {
 	case 'i':
 		i, err := parseInt(digits)
 		if err != nil {
-			return event.Value{}, fmt.Errorf("%q is no integer of 64 bits", s)
+			return event.Value{}, fmt.Errorf("%.64q is no integer of 64 bits", s)
 		}
 		return event.IntValue(i), nil
 	case 'u':
 		u, err := strconv.ParseUint(digits, 10, 64)
 		if err != nil {
-			return event.Value{}, fmt.Errorf("%q is no unsigned integer of 64 bits", s)
+			return event.Value{}, fmt.Errorf("%.64q is no unsigned integer of 64 bits", s)
 		}
 		return event.UintValue(u), nil
 	}
@@ -71,7 +71,7 @@ func lineNumber(s string) (event.Value, error) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsInf(f, 0) || isOneOf('x', s) || isOneOf('X', s) {
-		return event.Value{}, fmt.Errorf("%q is no number, or beyond the range of a 64-bit float", s)
+		return event.Value{}, fmt.Errorf("%.64q is no number, or beyond the range of a 64-bit float", s)
 	}
 	return event.FloatValue(f), nil
 }

@@ -159,7 +159,7 @@ func (ts *timeSpec) of(v event.Value) (int64, bool, error) {
 			return ns, !zero, nil
 		}
 		if ts.unit != UnitAuto {
-			return 0, false, fmt.Errorf("%q is no number of %s in range", text, ts.unit)
+			return 0, false, fmt.Errorf("%.64q is no number of %s in range", text, ts.unit)
 		}
 	}
 	ns, err := ts.parse(text)

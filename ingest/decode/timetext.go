@@ -11,19 +11,19 @@ func (ts *timeSpec) parse(s string) (int64, error) {
 	if ts.layout != "" {
 		t, err := time.ParseInLocation(ts.layout, s, ts.zone)
 		if err != nil {
-			return 0, fmt.Errorf("%q is not in the layout %q", s, ts.layout)
+			return 0, fmt.Errorf("%.64q is not in the layout %.64q", s, ts.layout)
 		}
 		return nanos(t, s)
 	}
 	at, ok := parseCivil(s)
 	if !ok {
-		return 0, fmt.Errorf("%q is no time in RFC 3339, e.g. %q", s, time.RFC3339)
+		return 0, fmt.Errorf("%.64q is no time in RFC 3339, e.g. %.64q", s, time.RFC3339)
 	}
 	switch {
 	case at.zoned:
 		return nanos(time.Date(at.year, at.month, at.day, at.hour, at.min, at.sec-at.offset, at.nsec, time.UTC), s)
 	case ts.zone == nil:
-		return 0, fmt.Errorf("%q says no offset; set time.zone, or unit auto, which takes it as UTC", s)
+		return 0, fmt.Errorf("%.64q says no offset; set time.zone, or unit auto, which takes it as UTC", s)
 	}
 	return nanos(time.Date(at.year, at.month, at.day, at.hour, at.min, at.sec, at.nsec, ts.zone), s)
 }
@@ -31,7 +31,7 @@ func (ts *timeSpec) parse(s string) (int64, error) {
 // nanos returns t in ns, which 64 bits can say for the years 1678 to 2261.
 func nanos(t time.Time, s string) (int64, error) {
 	if y := t.Year(); y < 1678 || y > 2261 {
-		return 0, fmt.Errorf("%q is out of the range that 64 bits of ns can say", s)
+		return 0, fmt.Errorf("%.64q is out of the range that 64 bits of ns can say", s)
 	}
 	return t.UnixNano(), nil
 }
