@@ -17,7 +17,7 @@ stop() {
 trap stop INT TERM
 
 # The fleet waits for the broker by itself; it is quiet, so that the alerts stand out.
-bin/simulator run --broker "$broker" --devices "${DEVICES:-20}" --sites 3 --anomalies "${ANOMALIES:-0.02}" --quiet &
+bin/simulator run --broker "$broker" --devices "${DEVICES:-20}" --sites 3 --quiet &
 fleet=$!
 echo "weir takes MQTT at $broker and answers at $api; alerts appear below within a minute. Ctrl-C stops it." >&2
 
