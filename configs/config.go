@@ -148,6 +148,7 @@ type Limits struct {
 type HTTP struct {
 	Section `yaml:",inline"`
 	Listen  strict.String `yaml:"listen"` // "" for none
+	Pprof   bool          `yaml:"pprof"`  // Go's profiles under /debug/pprof/
 }
 
 // Devices is the registry.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/url"
 	"strconv"
 	"time"
@@ -37,6 +38,7 @@ type Deps struct {
 	Seek     func(ctx context.Context, name string, from From) error
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
+	Pprof    bool // serve Go's profiles under /debug/pprof/
 }
 
 // Server is the HTTP API.
@@ -55,6 +57,12 @@ func New(deps Deps) *Server {
 	s.mux.HandleFunc("GET /readyz", s.probe(deps.Ready))
 	if deps.Gatherer != nil {
 		s.mux.Handle("GET /metrics", promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{}))
+	}
+	if deps.Pprof {
+		s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		s.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	s.mux.HandleFunc("GET /api/v1/devices", s.listDevices)
 	s.mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)

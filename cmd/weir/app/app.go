@@ -411,7 +411,7 @@ func (a *App) openAPI() {
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
 		Alerts: a.alerts, Rules: func() []rules.Info { return a.rulers[0].rules() },
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
-		Gatherer: a.metrics, Logger: a.log.With("component", "http"),
+		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,
 	})
 }
 
