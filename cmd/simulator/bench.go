@@ -8,7 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strings"
 	"time"
 
 	"weir/simulator/bench"
@@ -18,6 +20,7 @@ import (
 // benchFlags are the flags of bench that are not fields of its Config.
 type benchFlags struct {
 	version, client, payload, ackedFile, unit string
+	sources                                   string
 	qos                                       int
 	idle                                      int
 	interval                                  time.Duration
@@ -45,6 +48,7 @@ func benchFlagSet(cfg *bench.Config, own *benchFlags) *flagSet {
 	fs.StringVar(&own.version, "mqtt-version", "3.1.1", "MQTT `VERSION`: 3.1.1 or 5")
 	fs.StringVar(&cfg.Client.IDPrefix, "client-id-prefix", cfg.Client.IDPrefix, "client ids are this and a number")
 	fs.DurationVar(&cfg.Client.KeepAlive, "keepalive", cfg.Client.KeepAlive, "keepalive of the connections")
+	fs.StringVar(&own.sources, "source-ips", "", "connect from these local `ADDRESSES` in turn, e.g. 127.0.0.1,127.0.0.2; each has about 28,000 ports")
 	fs.StringVar(&own.client, "client", "raw", "`NAME` of the client: raw (the fast one) or paho")
 	fs.BoolVar(&cfg.Fault.Reconnect, "reconnect", false, "when a connection breaks, dial again and send what is unacknowledged with DUP")
 	fs.DurationVar(&cfg.Fault.Timeout, "timeout", cfg.Fault.Timeout, "give up when nothing moves for this long")
@@ -119,6 +123,16 @@ func (b *benchFlags) apply(cfg *bench.Config) error {
 	}
 	cfg.Load.QoS = byte(b.qos)
 	cfg.Load.Time = bench.TimeUnit(b.unit)
+	for text := range strings.SplitSeq(b.sources, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		ip := net.ParseIP(text)
+		if ip == nil {
+			return &usageError{msg: fmt.Sprintf("bench: --source-ips: %q is not an IP address", text)}
+		}
+		cfg.Client.Sources = append(cfg.Client.Sources, ip)
+	}
 	if b.payload != "" {
 		text, err := os.ReadFile(b.payload)
 		if err != nil {

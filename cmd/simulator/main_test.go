@@ -46,6 +46,7 @@ func TestWrongInputIsRefusedWithStatus2(t *testing.T) {
 		{"bench --password x", []string{"--password without --username"}},
 		{"bench --payload /does/not/exist", []string{"--payload"}},
 		{"bench --time fortnight", []string{`time unit "fortnight"`}},
+		{"bench --source-ips localhost", []string{`"localhost" is not an IP address`}},
 		{"bench --idle-connections 5 --client paho", []string{"--idle-connections"}},
 		{"bench --idle-connections 5 --time fortnight", []string{`time unit "fortnight"`}},
 		{"run --profile fridge", []string{`profile "fridge"`, "freezer"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type Client struct {
 	IDPrefix    string // client ids are the prefix and a number
 	Version     wire.Version
 	KeepAlive   time.Duration // whole seconds; 0: none
+	Sources     []net.IP      // local addresses to connect from in turn, each of which has its own ports; nil: the system's choice
 }
 
 // Load is what is published.
@@ -108,6 +110,7 @@ func (c Config) Validate() error {
 	bad(c.Fault.Timeout <= 0, "timeout: %v is not positive", c.Fault.Timeout)
 	bad(c.Paho && c.Fault.Reconnect, "reconnect is a feature of the raw client, not of paho")
 	bad(c.Paho && c.Client.Version != wire.V311, "the paho client speaks MQTT 3.1.1 only")
+	bad(c.Paho && len(c.Client.Sources) > 0, "choosing local addresses needs the raw client, not paho")
 	bad(c.Paho && c.Schedule.Rate > 0, "a bounded rate needs the raw client, not paho")
 	return errors.Join(errs...)
 }

@@ -55,7 +55,11 @@ func (p *publisher) connect(ctx context.Context, clean bool) (net.Conn, error) {
 
 // handshake opens a connection; what follows the CONNACK stays in p.in.
 func (p *publisher) handshake(ctx context.Context, o wire.ConnectOptions) (net.Conn, wire.ConnAckInfo, error) {
-	conn, err := p.run.Endpoint.Dial(ctx)
+	var source net.IP
+	if sources := p.run.Client.Sources; len(sources) > 0 {
+		source = sources[p.number%len(sources)]
+	}
+	conn, err := p.run.Endpoint.Dial(ctx, source)
 	if err != nil {
 		if errors.Is(err, syscall.EMFILE) {
 			err = fmt.Errorf("%w (raise the limit of open files, e.g. ulimit -n 65535)", err)

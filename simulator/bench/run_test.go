@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,6 +240,7 @@ func TestQuietConnectionsAllPublishAndStay(t *testing.T) {
 			broker := brokertest.Start(t)
 			cfg := small(broker.URL(), qos, wire.V5)
 			cfg.Client.Connections, cfg.Load.Devices = 100, 100
+			cfg.Client.Sources = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 2)}
 			result, err := RunIdle(t.Context(), cfg, Idle{Interval: 100 * time.Millisecond, ConnectRate: 5000, Hold: 200 * time.Millisecond}, nil)
 			if err != nil {
 				t.Fatalf("RunIdle: %v (%+v)", err, result)

@@ -70,17 +70,21 @@ func (e Endpoint) URL() (string, error) {
 }
 
 // Dial opens a connection to the broker, with the TLS handshake done where
-// there is one.
-func (e Endpoint) Dial(ctx context.Context) (net.Conn, error) {
+// there is one. It comes from the local address source, unless that is nil.
+func (e Endpoint) Dial(ctx context.Context, source net.IP) (net.Conn, error) {
 	address, secure, err := e.Address()
 	if err != nil {
 		return nil, err
 	}
+	var dialer net.Dialer
+	if source != nil {
+		dialer.LocalAddr, dialer.Control = &net.TCPAddr{IP: source}, bindAddressOnly
+	}
 	var conn net.Conn
 	if secure {
-		conn, err = (&tls.Dialer{Config: e.TLS}).DialContext(ctx, "tcp", address)
+		conn, err = (&tls.Dialer{NetDialer: &dialer, Config: e.TLS}).DialContext(ctx, "tcp", address)
 	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		conn, err = dialer.DialContext(ctx, "tcp", address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", e.Broker, err)
