@@ -108,6 +108,9 @@ func BenchmarkAckFlush(b *testing.B) {
 }
 
 func TestTheReadPathAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
 	_, c, rg, m := still(t)
 	in := []byte(plainFrames(100, 1))
 	if n := testing.AllocsPerRun(200, func() {

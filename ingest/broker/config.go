@@ -74,7 +74,7 @@ func Default() Config {
 			KeepAliveMax:      time.Hour,
 			ReceiveMaximum:    8_000,
 			MaxInflight:       8_000,
-			PendingWrites:     256,
+			PendingWrites:     128,
 			WriteBuffer:       4 << 20,
 			WriteTimeout:      10 * time.Second,
 			SessionExpiry:     7 * 24 * time.Hour,

@@ -58,9 +58,10 @@ type conn struct {
 	v5        atomic.Bool
 	ready     bool // CONNACK is out: plain frames may be taken
 
-	subscribed atomic.Int64  // when the client last subscribed, unix ns
-	retq       atomic.Int64  // retained messages in mochi's queue, roughly
-	retSent    chan struct{} // capacity 1: one of them was written
+	subscribed  atomic.Int64 // when the client last subscribed, unix ns
+	subscribing atomic.Bool
+	queued      atomic.Int64  // messages in mochi's queue for this client, roughly
+	sent        chan struct{} // capacity 1: one of them was written
 
 	cur   current
 	subID uint16 // packet id that the SUBSCRIBE in progress really has
@@ -76,7 +77,7 @@ type current struct {
 }
 
 func newConn(b *Broker, nc net.Conn, addr string) *conn {
-	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), retSent: make(chan struct{}, 1)}
+	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), sent: make(chan struct{}, 1)}
 	if t, ok := nc.(*net.TCPConn); ok {
 		c.raw, _ = t.SyscallConn()
 	}
@@ -206,6 +207,7 @@ func (c *conn) readError(err error) error {
 			return net.ErrClosed
 		}
 		if c.b.draining.Load() {
+			c.working.Store(false)
 			<-c.done // drain closes it when the acks owed are out
 			return errDrain
 		}

@@ -193,6 +193,7 @@ func (r *rig) play(s script, n int, late bool) outcome {
 	}
 	c.nc.Close()
 	eventually(r.t, "the client is gone", func() bool { return r.b.Stats().Clients == 1 })
+	eventually(r.t, "all is committed", func() bool { return uint64(len(r.messages())) == r.b.Stats().Logged })
 	for _, m := range r.messages()[from:] {
 		if m.Topic != "sensors/barrier" {
 			o.logged = append(o.logged, fmt.Sprintf("%s %d %v %s %s", m.Topic, m.QoS, m.Retain, m.Client, m.Payload))

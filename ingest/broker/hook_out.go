@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -28,7 +29,13 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if strings.ContainsAny(topic, "+#") || mqtt.IsSharedFilter(topic) {
 		return p.CanSubscribe(topic)
 	}
-	return p.CanReceive(topic)
+	if !p.CanReceive(topic) {
+		return false
+	}
+	if !c.closing.Load() && !c.subscribing.Load() {
+		c.reserve()
+	}
+	return true
 }
 
 // OnPacketEncode sees every packet that mochi is about to write. It runs on
@@ -44,9 +51,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		// Only this client's own goroutine waits here. What can't be queued
 		// behind it is dropped by mochi, and counted.
 		c.w.wait()
-		if pk.FixedHeader.Retain {
-			c.retainedSent()
-		}
+		c.unreserve()
 	case packets.Connack:
 		if cl.Properties.ProtocolVersion < 5 {
 			switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly
@@ -75,6 +80,9 @@ func (h *hook) OnPublishDropped(_ *mqtt.Client, _ packets.Packet) {
 // OnSubscribe makes the filters invalid that mochi wrongly takes for valid, and
 // those beyond the client's limit.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if c := connOf(cl); c != nil {
+		c.subscribing.Store(true) // until OnSubscribed: OnACLCheck is asked about filters, not deliveries
+	}
 	n := cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
 		f := pk.Filters[i].Filter
@@ -93,6 +101,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	if c := connOf(cl); c != nil {
 		c.subscribed.Store(h.b.deps.Now())
+		c.subscribing.Store(false)
 	}
 	h.b.Invalidate()
 	h.b.saveSession(cl)
@@ -173,41 +182,52 @@ func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 // OnRetainedExpired runs on mochi's own goroutine.
 func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
 
-// OnRetainPublished runs on the goroutine of the client that subscribes. mochi
-// would drop what its queue can't hold, so it is held back here.
-func (h *hook) OnRetainPublished(cl *mqtt.Client, _ packets.Packet) {
-	if c := connOf(cl); c != nil {
-		c.retainedQueued(int64(h.b.cfg.Limits.PendingWrites))
+// OnQosPublish runs on the goroutine that publishes, before a message with QoS
+// 1 or 2 is queued. One beyond the client's receive maximum is not queued but
+// held back by mochi.
+func (h *hook) OnQosPublish(cl *mqtt.Client, _ packets.Packet, _ int64, _ int) {
+	if c := connOf(cl); c != nil && c.v5.Load() && cl.State.Inflight.Len() > int(cl.Properties.Props.ReceiveMaximum) {
+		c.queued.Add(-1)
 	}
 }
 
-// retainedQueued waits while the queue may be full of retained messages.
-func (c *conn) retainedQueued(queue int64) {
-	if c.retq.Add(1) < queue/2 {
+// reserve counts a message that mochi is about to queue for the client. mochi
+// drops what the queue can't hold, whatever its QoS; so whoever publishes is
+// held back here while the queue is being drained, but not for a client that
+// doesn't take what it is sent.
+func (c *conn) reserve() {
+	limit := int64(c.b.cfg.Limits.PendingWrites) * 3 / 4
+	if c.queued.Add(1) < limit || limit == 0 {
 		return
 	}
 	select {
-	case <-c.retSent:
+	case <-c.sent: // of earlier
 	default:
 	}
-	for c.retq.Load() >= queue/2 {
+	for c.queued.Load() >= limit && !c.w.full(0) {
+		patience := time.NewTimer(queuePatience)
 		select {
-		case <-c.retSent:
+		case <-c.sent:
 		case <-c.done:
+		case <-patience.C:
+			c.queued.Store(0) // some of those counted were never queued
+		}
+		patience.Stop()
+		if c.closing.Load() {
 			return
-		case <-c.b.after(retainedPatience):
-			c.retq.Store(0) // those counted are held back by the client's receive maximum
 		}
 	}
 }
 
-// retainedSent notes that one of them is being written.
-func (c *conn) retainedSent() {
-	if c.retq.Load() > 0 && c.retq.Add(-1) >= 0 {
-		select {
-		case c.retSent <- struct{}{}:
-		default:
-		}
+// unreserve notes that a message is taken from the queue.
+func (c *conn) unreserve() {
+	if c.queued.Load() <= 0 {
+		return
+	}
+	c.queued.Add(-1)
+	select {
+	case c.sent <- struct{}{}:
+	default:
 	}
 }
 

@@ -138,13 +138,13 @@ func (r *reader) readRaw(fd uintptr) bool {
 
 // fill waits for more bytes.
 func (r *reader) fill() error {
+	r.c.working.Store(false)
+	defer r.c.working.Store(true)
 	if r.c.b.draining.Load() {
 		<-r.c.done // what is not read is not acknowledged; drain closes us
 		return errDrain
 	}
 	r.refresh()
-	r.c.working.Store(false)
-	defer r.c.working.Store(true)
 	if r.readFn != nil {
 		r.readErr = nil
 		if err := r.c.raw.Read(r.readFn); err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	sweepEvery       = 10 * time.Second
-	retainedPatience = 100 * time.Millisecond
+	sweepEvery    = 10 * time.Second
+	queuePatience = 100 * time.Millisecond
 )
 
 // session returns the session of a client id: the one that is there, or a new
@@ -108,8 +108,6 @@ func (b *Broker) mayRetain(topic string) bool {
 	_, have := b.server.Topics.Retained.Get(topic)
 	return have
 }
-
-func (b *Broker) after(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // busy reports whether the reader is working on what it has read.
 func (c *conn) busy() bool {
