@@ -25,7 +25,9 @@
 // a float, a number to text in a string field), and is counted as coerced; the
 // message of any other is dead-lettered with the measurement, the field and
 // both types. When the server says that it knows a field as another type, it is
-// right: that type is learnt.
+// right: that type is learnt. 1.8 keeps types per shard, so a late point may meet an
+// older type: a field that was written as two types is disputed, and a value that
+// does not fit the learnt type is put to the server before it is given up.
 //
 // # Repair
 //
