@@ -48,13 +48,14 @@ type Deps struct {
 // Broker is an MQTT broker whose publishes to source topics are durable before
 // they are acknowledged. All methods may be called by any goroutine.
 type Broker struct {
-	cfg    Config
-	deps   Deps
-	log    *slog.Logger
-	server *mqtt.Server
-	access *access.Control
-	acker  *acker
-	stats  stats
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	server  *mqtt.Server
+	access  *access.Control
+	acker   *acker
+	pending *pending // for the store
+	stats   stats
 
 	buffers, batches *sync.Pool
 	gen              atomic.Uint64 // of every connection's topic cache
@@ -102,7 +103,7 @@ func New(cfg Config, deps Deps) (*Broker, error) {
 		deps.Now = func() int64 { return time.Now().UnixNano() }
 	}
 	b := &Broker{
-		cfg: cfg, deps: deps, log: deps.Log.With("component", "broker"), acker: newAcker(),
+		cfg: cfg, deps: deps, log: deps.Log.With("component", "broker"), acker: newAcker(), pending: newPending(),
 		buffers: newBuffers(), batches: newBatches(len(deps.Partitions)),
 		sessions: map[string]*session{}, conns: map[*conn]struct{}{}, clients: map[*conn]struct{}{}, perAddr: map[string]int{},
 	}

@@ -145,6 +145,9 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	}
 	c.sess.detach(c)
 	h.b.unregister(c)
+	if !expire && !cl.IsTakenOver() {
+		h.b.saveSession(cl) // its time away begins
+	}
 	if expire && !cl.IsTakenOver() {
 		h.b.forget(cl.ID, c)
 	}

@@ -186,7 +186,8 @@ func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
 // 1 or 2 is queued. One beyond the client's receive maximum is not queued but
 // held back by mochi.
 func (h *hook) OnQosPublish(cl *mqtt.Client, _ packets.Packet, _ int64, _ int) {
-	if c := connOf(cl); c != nil && c.v5.Load() && cl.State.Inflight.Len() > int(cl.Properties.Props.ReceiveMaximum) {
+	c, m := connOf(cl), int(cl.Properties.Props.ReceiveMaximum)
+	if c != nil && m > 0 && cl.State.Inflight.Len() > m {
 		c.queued.Add(-1)
 	}
 }

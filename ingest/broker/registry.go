@@ -23,7 +23,11 @@ func (b *Broker) session(id, user string, clean bool) *session {
 	defer b.mu.Unlock()
 	s := b.sessions[id]
 	if s == nil || clean || s.ends() {
+		old := s
 		s = newSession(b, id, user)
+		if old != nil && old.saved.Load() {
+			s.saved.Store(true) // its stored form is still there
+		}
 		b.sessions[id] = s
 	}
 	return s
@@ -57,7 +61,7 @@ func (b *Broker) forget(id string, c *conn) {
 	}
 	delete(b.sessions, id)
 	b.mu.Unlock()
-	b.dropSession(id)
+	b.dropSession(s)
 }
 
 func (b *Broker) register(c *conn) {

@@ -27,6 +27,7 @@ type session struct {
 	user   string            // "": anonymous
 	max    int               // how many acks may be owed
 	idle   atomic.Bool       // set by the sweep, cleared by use
+	saved  atomic.Bool       // it is in the store
 	queued atomic.Bool       // it is in the acker's queue
 	wakers []eventlog.Waiter // one a partition, made at first use
 
