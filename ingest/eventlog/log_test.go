@@ -328,7 +328,7 @@ func TestStoreKeepsAnyKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	if err := s.Load(t.Context(), "", func(k string, v []byte) error { got[k] = string(v); return nil }); err != nil {
+	if err := s.Load(t.Context(), func(k string, v []byte) error { got[k] = string(v); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 3 || got["ü >*"] != "vü >*" || got[""] != "v" {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -48,8 +47,8 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	return e.Value(), nil
 }
 
-// Load calls each with every key that begins with prefix and its value, in no order.
-func (s *Store) Load(ctx context.Context, prefix string, each func(key string, value []byte) error) error {
+// Load calls each with every key and its value, in no order.
+func (s *Store) Load(ctx context.Context, each func(key string, value []byte) error) error {
 	w, err := s.kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
 		return fmt.Errorf("load %s: %w", s.name, err)
@@ -64,9 +63,6 @@ func (s *Store) Load(ctx context.Context, prefix string, each func(key string, v
 			key, err := base64.RawURLEncoding.DecodeString(e.Key()[1:])
 			if err != nil {
 				return fmt.Errorf("load %s: key %q: %w", s.name, e.Key(), err)
-			}
-			if !strings.HasPrefix(string(key), prefix) {
-				continue
 			}
 			if err := each(string(key), e.Value()); err != nil {
 				return err
