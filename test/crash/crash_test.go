@@ -1,0 +1,368 @@
+package crash
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/console"
+	"weir/ingest/event"
+	"weir/rules"
+	"weir/test/process"
+)
+
+func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
+
+// ruleFile has alerts that come and go with single events, alerts that begin to
+// fire in the middle of a run and stay, and alerts that are pending for the whole of it.
+const ruleFile = `
+groups:
+  - name: cold
+    match: {source: bench}
+    rules:
+      - alert: Warm
+        expr: temperature > -16.2
+      - alert: Held
+        expr: temperature > -100
+        for: 2s
+      - alert: Later
+        expr: temperature > -100
+        for: 12h
+`
+
+// warm is the threshold of the rule Warm.
+const warm = -16.2
+
+func seed(t *testing.T) *rand.Rand {
+	n := rand.Uint64()
+	if s := os.Getenv("WEIR_SEED"); s != "" {
+		var err error
+		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("WEIR_SEED: %v", err)
+		}
+	}
+	t.Logf("seed %d (again: WEIR_SEED=%d)", n, n)
+	return rand.New(rand.NewPCG(n, 0))
+}
+
+func TestKillNineUnderLoadLosesNothingAcknowledged(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		qos, version string
+		log          string
+		count        int
+		rounds       int
+	}{
+		{"QoS 1 in two partitions", "1", "3.1.1", "partitions: 2, min_free: 64MiB", 80_000, 5},
+		{"QoS 2 by MQTT 5 in one partition", "2", "5", "partitions: 1, linger: 2ms, min_free: 64MiB", 30_000, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rnd := seed(t)
+			dir := t.TempDir()
+			acked, record := filepath.Join(dir, "acked"), filepath.Join(dir, "record")
+			sink := process.StartSink(t, process.FreeAddr(t), record)
+			w := process.New(t, process.Setup{
+				Log: tt.log, Rules: map[string]string{"cold.yaml": ruleFile},
+				Sinks: fmt.Sprintf("\n  - name: lines\n    start: all\n    retry: {min: 50ms, max: 500ms}\n    influxdb: {url: %q, database: weir}\n", sink.URL),
+			})
+			w.Start(t)
+			load := w.Load(t, "--qos", tt.qos, "--mqtt-version", tt.version, "--reconnect", "--acked-file", acked,
+				"--count", fmt.Sprint(tt.count), "--connections", "10", "--devices", "40", "--window", "200", "--rate", "9000")
+			seen := map[string]rules.Status{} // lasting alerts, by rule and key
+			for round := 1; load.Alive() && round <= tt.rounds; round++ {
+				at := time.Duration(100+rnd.IntN(1400)) * time.Millisecond
+				time.Sleep(at) // the random moment
+				remember(t, w, seen)
+				w.Kill()
+				if rnd.IntN(2) == 0 {
+					w.Audit(t) // reads the data directory itself
+				}
+				w.Start(t)
+				a := w.Audit(t)
+				t.Logf("round %d: killed after %v; %d records in the log", round, at, a.Partitions[0].Records)
+				goOn(t, w, seen)
+			}
+			b := process.Loaded(t, load, 2*process.Patience)
+			t.Logf("%d acknowledged, %d sent again over %d reconnects", b.Acked, b.Resent, b.Reconnects)
+			if b.OutOfOrder != 0 {
+				t.Errorf("%d acknowledgements were out of order", b.OutOfOrder)
+			}
+			w.Settled(t)
+			w.Audit(t)
+			goOn(t, w, seen)
+
+			lines := w.Events(t)
+			want := readAcked(t, acked)
+			if len(want) != tt.count {
+				t.Fatalf("%d messages are acknowledged, want %d", len(want), tt.count)
+			}
+			inLog := checkLog(t, lines, want)
+			checkAlerts(t, lines)
+			checkReplay(t, w, lines)
+			w.Stop(t)
+			sink.Signal(os.Interrupt)
+			sink.Wait(t, process.Patience)
+			checkSink(t, record, inLog, want)
+		})
+	}
+}
+
+// lasting are the rules whose alerts, once there, stay to the end.
+var lasting = []string{"cold/Held", "cold/Later"}
+
+func remember(t *testing.T, w *process.Weir, seen map[string]rules.Status) {
+	t.Helper()
+	for _, a := range w.Alerts(t) {
+		if slices.Contains(lasting, a.Rule) {
+			seen[a.Rule+" "+a.Key] = a
+		}
+	}
+}
+
+// goOn checks that what was pending or firing before a kill is so after it.
+func goOn(t *testing.T, w *process.Weir, seen map[string]rules.Status) {
+	t.Helper()
+	w.Settled(t, "rules")
+	now := map[string]rules.Status{}
+	for _, a := range w.Alerts(t) {
+		now[a.Rule+" "+a.Key] = a
+	}
+	for key, was := range seen {
+		is, ok := now[key]
+		switch {
+		case !ok:
+			t.Errorf("alert %s was %s before the kill and is gone after it", key, was.State)
+		case !is.Active.Equal(was.Active):
+			t.Errorf("alert %s: its condition held since %v, after the kill since %v", key, was.Active, is.Active)
+		case was.ID != "" && (is.ID != was.ID || !is.StartsAt.Equal(was.StartsAt)):
+			t.Errorf("alert %s was %s since %v, after the kill %s since %v", key, was.ID, was.StartsAt, is.ID, is.StartsAt)
+		}
+	}
+}
+
+func readAcked(t *testing.T, name string) map[uint64]bool {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[uint64]bool{}
+	for line := range strings.Lines(string(b)) {
+		n, err := strconv.ParseUint(strings.TrimSpace(line), 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		out[n] = true
+	}
+	return out
+}
+
+// checkLog checks that everything acknowledged is in the log, always with the
+// same bytes and topic, and returns the payload of each number.
+func checkLog(t *testing.T, lines []console.Line, acked map[uint64]bool) map[uint64]string {
+	t.Helper()
+	inLog := map[uint64]string{}
+	twice := 0
+	for _, l := range lines {
+		if l.Kind != "message" {
+			continue
+		}
+		n, ok := process.Seq(l.Payload)
+		if !ok {
+			t.Fatalf("message at %v is no bench message: %s", l.Position, l.Payload)
+		}
+		is := l.Topic + " " + string(l.Payload)
+		if was, ok := inLog[n]; ok {
+			twice++
+			if was != is {
+				t.Errorf("message %d is in the log as %s and as %s", n, was, is)
+			}
+		}
+		inLog[n] = is
+	}
+	missing := 0
+	for n := range acked {
+		if _, ok := inLog[n]; !ok {
+			if missing++; missing <= 10 {
+				t.Errorf("message %d was acknowledged and is not in the log", n)
+			}
+		}
+	}
+	t.Logf("log: %d messages, %d of them sent again before their acknowledgement came, %d acknowledged are missing", len(inLog), twice, missing)
+	return inLog
+}
+
+// transition is an alert's, without what an independent count can't know.
+type transition struct {
+	device, state string
+	cause         event.Position
+}
+
+// checkAlerts derives the transitions of Warm from the log with its own loop and
+// compares them, in order, with those that the log holds. It checks of all
+// alerts that no transition is there twice.
+func checkAlerts(t *testing.T, lines []console.Line) {
+	t.Helper()
+	firing := map[string]bool{}
+	want := map[uint16][]transition{}
+	for _, l := range lines {
+		if l.Kind != "message" {
+			continue
+		}
+		device := strings.Split(l.Topic, "/")[1]
+		_, rest, ok := strings.Cut(string(l.Payload), `"temperature":`)
+		value, err := strconv.ParseFloat(rest[:max(0, strings.IndexByte(rest, ','))], 64)
+		if !ok || err != nil {
+			t.Fatalf("payload %s: %v", l.Payload, err)
+		}
+		if (value > warm) != firing[device] {
+			firing[device] = value > warm
+			state := event.Resolved
+			if firing[device] {
+				state = event.Firing
+			}
+			want[l.Position.Partition] = append(want[l.Position.Partition], transition{device, state, l.Position})
+		}
+	}
+	got := map[uint16][]transition{}
+	held := map[string]int{}
+	type fact struct{ id, state string }
+	seen := map[fact]bool{}
+	for i, a := range process.AlertFacts(t, lines) {
+		if f := (fact{a.ID, a.State}); seen[f] {
+			t.Errorf("transition %d, %s %s of %s, is in the log twice", i, a.Rule, a.State, a.Key)
+		} else {
+			seen[f] = true
+		}
+		if a.State == event.Resolved && !seen[fact{a.ID, event.Firing}] {
+			t.Errorf("alert %s of %s is resolved before it fires", a.Rule, a.Key)
+		}
+		switch a.Rule {
+		case "cold/Warm":
+			p := a.Event.Position.Partition
+			got[p] = append(got[p], transition{a.Device, a.State, a.Event.Position})
+		case "cold/Held":
+			if held[a.Key]++; a.State != event.Firing || held[a.Key] > 1 {
+				t.Errorf("alert Held of %s: transition %d is %s, want one, firing", a.Key, held[a.Key], a.State)
+			}
+		default:
+			t.Errorf("alert %s of %s is %s, want no transition", a.Rule, a.Key, a.State)
+		}
+	}
+	total := 0
+	for p, list := range want {
+		total += len(list)
+		if !slices.Equal(got[p], list) {
+			i := 0
+			for i < len(list) && i < len(got[p]) && got[p][i] == list[i] {
+				i++
+			}
+			t.Errorf("partition %d: %d transitions of Warm, want %d; the first that differs is number %d: %+v, want %+v", p, len(got[p]), len(list), i,
+				at(got[p], i), at(list, i))
+		}
+	}
+	if total == 0 || len(held) == 0 {
+		t.Errorf("the load caused %d transitions of Warm and %d of Held: the test tests nothing", total, len(held))
+	}
+	t.Logf("alerts: %d transitions of Warm, %d of Held", total, len(held))
+}
+
+func at(list []transition, i int) any {
+	if i < len(list) {
+		return list[i]
+	}
+	return "none"
+}
+
+// checkReplay makes the rules read the whole log again: they must come to the
+// same alerts, and add nothing to the log.
+func checkReplay(t *testing.T, w *process.Weir, before []console.Line) {
+	t.Helper()
+	type life struct {
+		state, id string
+		active    int64
+	}
+	alerts := func() map[string]life {
+		out := map[string]life{}
+		for _, a := range w.Alerts(t) {
+			out[a.Rule+" "+a.Key] = life{a.State, a.ID, a.Active.UnixNano()}
+		}
+		return out
+	}
+	was := alerts()
+	w.MustCLI(t, "events", "replay", "--consumer", "rules", "--from", "all")
+	w.Settled(t, "rules")
+	is := alerts()
+	if len(is) != len(was) {
+		t.Errorf("%d alerts are active after a replay of the log, %d before", len(is), len(was))
+	}
+	for key, a := range was {
+		if is[key] != a {
+			t.Errorf("alert %s after a replay of the log: %+v, before: %+v", key, is[key], a)
+		}
+	}
+	after := w.Events(t)
+	if len(after) != len(before) {
+		t.Errorf("a replay of the log added %d records to it, want none", len(after)-len(before))
+	}
+	w.Audit(t)
+}
+
+// checkSink checks the lines that the sink took: everything of the log is there,
+// and nothing under two identities.
+func checkSink(t *testing.T, name string, inLog map[uint64]string, acked map[uint64]bool) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	identity := map[uint64]string{}
+	number := map[string]uint64{}
+	lines := 0
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		line := sc.Bytes()
+		if !bytes.HasPrefix(line, []byte("telemetry,")) {
+			continue
+		}
+		lines++
+		n, ok := process.Seq(line)
+		if !ok {
+			t.Fatalf("line without a number: %s", line)
+		}
+		id := string(line[:bytes.IndexByte(line, ' ')]) + string(line[bytes.LastIndexByte(line, ' '):])
+		if was, ok := identity[n]; ok && was != id {
+			t.Errorf("message %d was delivered as %q and as %q", n, was, id)
+		}
+		if was, ok := number[id]; ok && was != n {
+			t.Errorf("messages %d and %d were delivered as one point, %q", was, n, id)
+		}
+		identity[n], number[id] = id, n
+		if _, ok := inLog[n]; !ok {
+			t.Errorf("message %d was delivered and is not in the log", n)
+		}
+	}
+	if err := sc.Err(); err != nil {
+		t.Fatal(err)
+	}
+	missing := 0
+	for n := range acked {
+		if _, ok := identity[n]; !ok {
+			missing++
+		}
+	}
+	if missing > 0 || len(identity) != len(inLog) {
+		t.Errorf("the sink has %d messages, the log %d; %d acknowledged ones are missing", len(identity), len(inLog), missing)
+	}
+	t.Logf("sink: %d lines for %d messages", lines, len(identity))
+}

@@ -1,0 +1,224 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/console"
+	"weir/ingest/event"
+	"weir/rules"
+)
+
+// Audit returns the books as weir audit prints them, and fails the test unless
+// they balance.
+func (w *Weir) Audit(t testing.TB) console.Audit {
+	t.Helper()
+	out, talk, status := w.CLI(t, "audit", "--json")
+	var a console.Audit
+	if err := json.Unmarshal([]byte(out), &a); err != nil {
+		t.Fatalf("weir audit --json: status %d: %v\n%s%s", status, err, out, talk)
+	}
+	if status != 0 || !a.Balanced {
+		t.Errorf("weir audit: status %d, the books do not balance:\n%s%s", status, out, talk)
+	}
+	for _, e := range a.Entries {
+		if e.Received != e.Delivered+e.Filtered+e.Dead+e.Lost+e.Pending {
+			t.Errorf("the books of %s/%d do not balance: %+v", e.Consumer, e.Partition, e)
+		}
+	}
+	return a
+}
+
+// Settled waits until the consumers named, or all if none is, have nothing
+// pending but what ticks add meanwhile.
+func (w *Weir) Settled(t testing.TB, consumers ...string) {
+	t.Helper()
+	heads := map[int]uint64{}
+	var a console.Audit
+	if err := w.Get("/api/v1/audit", &a); err != nil {
+		t.Fatalf("weir's audit: %v", err)
+	}
+	for _, p := range a.Partitions {
+		heads[p.Partition] = p.Records
+	}
+	EventuallyWithin(t, 2*Patience, "consumers have come to the head of the log", func() error {
+		var a console.Audit
+		if err := w.Get("/api/v1/audit", &a); err != nil {
+			return err
+		}
+		for _, e := range a.Entries {
+			if len(consumers) > 0 && !slices.Contains(consumers, e.Consumer) {
+				continue
+			}
+			if now := a.Partitions[e.Partition].Records - e.Pending; now < heads[e.Partition] {
+				return fmt.Errorf("%s/%d is %d records behind", e.Consumer, e.Partition, heads[e.Partition]-now)
+			}
+		}
+		return nil
+	})
+}
+
+// Events returns every record of the log but ticks, undecoded, as
+// weir events tail --raw prints them.
+func (w *Weir) Events(t testing.TB) []console.Line {
+	t.Helper()
+	return w.lines(t, "--raw")
+}
+
+// Decoded returns the log as events.
+func (w *Weir) Decoded(t testing.TB) []console.Line {
+	t.Helper()
+	return w.lines(t)
+}
+
+func (w *Weir) lines(t testing.TB, args ...string) []console.Line {
+	t.Helper()
+	out := w.MustCLI(t, append([]string{"events", "tail", "--from", "all", "--no-follow", "--json"}, args...)...)
+	var lines []console.Line
+	sc := bufio.NewScanner(strings.NewReader(out))
+	sc.Buffer(nil, 8<<20)
+	for sc.Scan() {
+		var l console.Line
+		if err := json.Unmarshal(sc.Bytes(), &l); err != nil {
+			t.Fatalf("weir events tail printed %q: %v", sc.Text(), err)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// AlertFacts returns the transitions among records of the log, in log order.
+func AlertFacts(t testing.TB, lines []console.Line) []event.Alert {
+	t.Helper()
+	var out []event.Alert
+	for _, l := range lines {
+		if l.Kind != "alert" {
+			continue
+		}
+		var a event.Alert
+		if err := json.Unmarshal(l.Payload, &a); err != nil {
+			t.Fatalf("alert at %v: %v", l.Position, err)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// Alerts returns the pending and firing alerts.
+func (w *Weir) Alerts(t testing.TB) []rules.Status {
+	t.Helper()
+	var v struct{ Alerts []rules.Status }
+	if err := w.Get("/api/v1/alerts", &v); err != nil {
+		t.Fatalf("weir's alerts: %v", err)
+	}
+	return v.Alerts
+}
+
+// Bench is the result of simulator bench.
+type Bench struct {
+	Sent       uint64 `json:"sent"`
+	Acked      uint64 `json:"acked"`
+	Resent     uint64 `json:"resent"`
+	Reconnects uint64 `json:"reconnects"`
+	OutOfOrder uint64 `json:"out_of_order_acks"`
+	PerSecond  float64
+}
+
+// Load starts simulator bench against weir with further flags.
+func (w *Weir) Load(t testing.TB, args ...string) *Proc {
+	t.Helper()
+	full := append([]string{"bench", "--broker", "tcp://" + w.MQTT, "--json", "--quiet", "--timeout", "90s"}, args...)
+	return Spawn(t, "simulator bench", w.bin.simulator, full...)
+}
+
+// Loaded waits for the end of a load. Whatever it published must be acknowledged.
+func Loaded(t testing.TB, p *Proc, patience time.Duration) Bench {
+	t.Helper()
+	status := p.Wait(t, patience)
+	var b Bench
+	if err := json.Unmarshal([]byte(p.Out.String()), &b); err != nil {
+		t.Fatalf("simulator bench: status %d: %v\n%s%s", status, err, p.Out, p.Err)
+	}
+	if status != 0 {
+		t.Fatalf("simulator bench: status %d\n%s%s", status, p.Out, p.Err)
+	}
+	return b
+}
+
+// SinkProc is a running simulator sink.
+type SinkProc struct {
+	*Proc
+	URL    string
+	record string
+}
+
+// StartSink starts simulator sink at an address, recording what it takes.
+func StartSink(t testing.TB, addr, record string, args ...string) *SinkProc {
+	t.Helper()
+	bin, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Spawn(t, "simulator sink", bin.simulator, append([]string{"sink", "--listen", addr, "--distinct", "--record", record}, args...)...)
+	Eventually(t, "the sink listens", func() error {
+		if !p.Alive() {
+			t.Fatalf("the sink has ended:\n%s", p.Err)
+		}
+		resp, err := client.Get("http://" + addr + "/ping")
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
+	return &SinkProc{p, "http://" + addr, record}
+}
+
+// SinkStats is what a sink has counted.
+type SinkStats struct {
+	Lines     uint64 `json:"lines"`
+	Distinct  uint64 `json:"distinct_points"`
+	Malformed uint64 `json:"malformed_lines"`
+	Untimed   uint64 `json:"untimed_lines"`
+	Rejected  uint64 `json:"rejected_writes"`
+}
+
+// Stats returns what the sink has counted.
+func (s *SinkProc) Stats(t testing.TB) SinkStats {
+	t.Helper()
+	resp, err := client.Get(s.URL + "/stats")
+	if err != nil {
+		t.Fatalf("sink: %v", err)
+	}
+	defer resp.Body.Close()
+	var st SinkStats
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
+		t.Fatalf("sink: %v", err)
+	}
+	return st
+}
+
+// Seq returns the number behind "seq": or seq= in a payload or a line.
+func Seq(text []byte) (uint64, bool) {
+	for _, name := range []string{`"seq":`, `seq=`} {
+		i := bytes.Index(text, []byte(name))
+		if i < 0 {
+			continue
+		}
+		var n uint64
+		digits := 0
+		for _, c := range text[i+len(name):] {
+			if c < '0' || c > '9' {
+				break
+			}
+			n, digits = 10*n+uint64(c-'0'), digits+1
+		}
+		return n, digits > 0
+	}
+	return 0, false
+}

@@ -1,0 +1,185 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience is how long anything may take before a test gives up on it. It
+// decides nothing but how long a broken build hangs.
+const Patience = 60 * time.Second
+
+// Proc is a process of a test.
+type Proc struct {
+	Name   string
+	Out    *Output // its standard output
+	Err    *Output // its standard error
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when it has ended
+	status error         // valid after done
+}
+
+// Spawn starts a program that is killed when the test ends.
+func Spawn(t testing.TB, name, binary string, args ...string) *Proc {
+	t.Helper()
+	p, err := spawn(name, binary, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
+
+func spawn(name, binary string, args ...string) (*Proc, error) {
+	p := &Proc{Name: name, Out: &Output{}, Err: &Output{}, cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = p.Out, p.Err
+	p.cmd.SysProcAttr = dieWithParent()
+	p.cmd.WaitDelay = 5 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() { // ends with the process
+		p.status = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// PID returns the id of the process.
+func (p *Proc) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal.
+func (p *Proc) Signal(s os.Signal) { p.cmd.Process.Signal(s) }
+
+// Kill ends the process at once, as kill -9 does, and waits for its end.
+func (p *Proc) Kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Ended returns a channel that is closed when the process has ended.
+func (p *Proc) Ended() <-chan struct{} { return p.done }
+
+// Alive reports whether the process runs.
+func (p *Proc) Alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Wait waits for the end and returns the exit status, -1 for a signal.
+func (p *Proc) Wait(t testing.TB, patience time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.Signal(syscall.SIGQUIT) // for its goroutines
+		select {
+		case <-p.done:
+		case <-time.After(5 * time.Second):
+		}
+		p.Kill()
+		t.Fatalf("%s has not ended after %v:\n%s", p.Name, patience, p.Err.Tail(200))
+	}
+	var exit *exec.ExitError
+	if errors.As(p.status, &exit) {
+		return exit.ExitCode()
+	}
+	if p.status != nil {
+		t.Fatalf("%s: %v", p.Name, p.status)
+	}
+	return 0
+}
+
+// Output keeps what a process prints.
+type Output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+var _ io.Writer = (*Output)(nil)
+
+// Write appends to the output. What goes beyond 64 MiB is dropped.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.b.Len() < 64<<20 {
+		o.b.Write(p)
+	}
+	return len(p), nil
+}
+
+// String returns all of it.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Lines returns the complete lines that hold a text.
+func (o *Output) Lines(text string) []string {
+	var out []string
+	for line := range strings.Lines(o.String()) {
+		if strings.HasSuffix(line, "\n") && strings.Contains(line, text) {
+			out = append(out, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return out
+}
+
+// Tail returns the last n lines.
+func (o *Output) Tail(n int) string {
+	lines := strings.Split(strings.TrimRight(o.String(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Eventually polls until f says that it is so. It fails the test, with what f
+// says last, when that takes longer than Patience.
+func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	EventuallyWithin(t, Patience, what, f)
+}
+
+// EventuallyWithin is Eventually with another patience.
+func EventuallyWithin(t testing.TB, patience time.Duration, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not so after %v: %v", what, patience, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// FreeAddr returns a loopback address that nothing listens on.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal("found no free port in 100 tries")
+	return ""
+}
