@@ -11,25 +11,27 @@ import (
 	"weir/ingest/eventlog"
 )
 
-// Entry is the books of one consumer in one partition:
+// Entry is the books of one consumer in one partition, counted in records of
+// the log (publishes, ticks, alerts, ...):
 // Received = Delivered + Filtered + Dead + Lost + Pending.
 type Entry struct {
 	Consumer  string `json:"consumer"`
 	Partition int    `json:"partition"`
-	Received  uint64 `json:"received"` // records since the consumer began
-	Delivered uint64 `json:"delivered"`
-	Filtered  uint64 `json:"filtered"` // not for this consumer
-	Dead      uint64 `json:"dead_lettered"`
-	Lost      uint64 `json:"lost"` // expired or damaged before they were read
-	Pending   uint64 `json:"pending"`
-	Balanced  bool   `json:"balanced"`
-	Cursor    uint64 `json:"cursor"` // last batch it is done with
-	Head      uint64 `json:"head"`   // last batch of the partition
+	Received  uint64 `json:"received"`      // records since the consumer began
+	Delivered uint64 `json:"delivered"`     // their effects are done
+	Filtered  uint64 `json:"filtered"`      // not for this consumer
+	Dead      uint64 `json:"dead_lettered"` // it could not deliver them; a replay doesn't change this
+	Lost      uint64 `json:"lost"`          // expired or damaged before they were read
+	Pending   uint64 `json:"pending"`       // not read yet
+	Balanced  bool   `json:"balanced"`      // the sum is right
+	Cursor    uint64 `json:"cursor"`        // sequence of the last batch it is done with
+	Head      uint64 `json:"head"`          // sequence of the last batch of the partition
 }
 
-// Audit is the answer of /api/v1/audit.
+// Audit is the answer of /api/v1/audit. Entries are in the order of their
+// consumers and partitions.
 type Audit struct {
-	Balanced    bool             `json:"balanced"`
+	Balanced    bool             `json:"balanced"` // every entry is
 	Entries     []Entry          `json:"entries"`
 	DeadLetters uint64           `json:"dead_letters"` // stored now, of all consumers
 	Partitions  []PartitionAudit `json:"partitions"`
@@ -38,8 +40,8 @@ type Audit struct {
 // PartitionAudit is what a partition of the log holds.
 type PartitionAudit struct {
 	Partition int    `json:"partition"`
-	First     uint64 `json:"first"` // oldest batch there is
-	Head      uint64 `json:"head"`
+	First     uint64 `json:"first"`   // sequence of the oldest batch there is; past Head if there is none
+	Head      uint64 `json:"head"`    // sequence of the newest batch; 0 if there never was one
 	Records   uint64 `json:"records"` // since the partition was made
 }
 
@@ -150,7 +152,7 @@ func (s *Server) replayConsumer(w http.ResponseWriter, r *http.Request) {
 		s.notRunning(w)
 		return
 	}
-	from, err := ParseFrom(r.URL.Query().Get("from"))
+	from, err := s.from(r)
 	if err != nil {
 		s.fail(w, http.StatusBadRequest, err)
 		return

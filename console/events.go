@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"weir/ingest/event"
@@ -15,6 +15,7 @@ import (
 )
 
 // From is a place in the log: the beginning, the end, a time, or a batch.
+// Exactly one of its fields is set; of Pos, partition and sequence count.
 type From struct {
 	All  bool
 	New  bool
@@ -71,125 +72,11 @@ func (f From) After(ctx context.Context, p *eventlog.Partition) (uint64, bool, e
 	return max(1, seq) - 1, true, err
 }
 
-// Line is one line of the answer of /api/v1/events: an event, a message that
-// could not be decoded or decodes to nothing, or another record of the log.
-type Line struct {
-	Position    event.Position    `json:"position"`
-	Kind        string            `json:"kind"` // event, message, tick, alert, recording, rules, damage
-	Received    time.Time         `json:"received"`
-	Topic       string            `json:"topic,omitempty"`
-	Client      string            `json:"client,omitempty"`
-	Source      string            `json:"source,omitempty"`
-	Measurement string            `json:"measurement,omitempty"`
-	Device      string            `json:"device,omitempty"`
-	Time        *time.Time        `json:"time,omitempty"`
-	Tags        map[string]string `json:"tags,omitempty"`
-	Fields      map[string]any    `json:"fields,omitempty"`
-	Rule        string            `json:"rule,omitempty"`
-	Payload     json.RawMessage   `json:"payload,omitempty"` // JSON as it is, anything else as a string
-	Error       string            `json:"error,omitempty"`
-}
-
-// NewLine returns an event of a batch as a line.
-func NewLine(b *event.Batch, e *event.Event) Line {
-	t := time.Unix(0, e.Time).UTC()
-	l := Line{Position: b.Position(e), Kind: "event", Received: time.Unix(0, e.Received).UTC(), Source: strings.Clone(e.Source),
-		Measurement: strings.Clone(e.Measurement), Device: strings.Clone(e.Device), Time: &t, Rule: strings.Clone(e.Rule),
-		Topic: strings.Clone(b.Messages[e.Message].Topic), Fields: map[string]any{}}
-	if e.Rule != "" {
-		l.Kind = "recording"
-	}
-	for _, f := range e.Fields {
-		v := f.Value.Any()
-		if s, ok := v.(string); ok {
-			v = strings.Clone(s)
-		}
-		l.Fields[strings.Clone(f.Name)] = v
-	}
-	for _, tag := range e.Tags {
-		if l.Tags == nil {
-			l.Tags = map[string]string{}
-		}
-		l.Tags[strings.Clone(tag.Key)] = strings.Clone(tag.Value)
-	}
-	return l
-}
-
-// payload returns bytes as JSON: as they are if they are JSON, else as a string.
-func payload(b []byte) json.RawMessage {
-	if json.Valid(b) {
-		return append(json.RawMessage(nil), b...)
-	}
-	s, err := json.Marshal(string(b))
-	if err != nil {
-		return nil
-	}
-	return s
-}
-
-// filter chooses lines.
-type filter struct {
-	topic, device string
-	raw, ticks    bool
-}
-
-// lines calls f with every line of a batch that the filter lets through.
-func (q filter) lines(b *event.Batch, f func(Line) error) error {
-	reject := 0
-	for i := range b.Messages {
-		m := &b.Messages[i]
-		var cause string
-		if reject < len(b.Rejects) && int(b.Rejects[reject].Message) == i {
-			cause = b.Rejects[reject].Err.Error()
-			reject++
-		}
-		if q.topic != "" && m.Topic != q.topic && !strings.HasPrefix(m.Topic, strings.TrimSuffix(q.topic, "#")) {
-			continue
-		}
-		events := b.EventsOf(i)
-		if q.raw || len(events) == 0 {
-			l := Line{Position: event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: uint32(i)},
-				Received: time.Unix(0, m.Received).UTC(), Topic: strings.Clone(m.Topic), Client: strings.Clone(m.Client), Kind: kind(m.Record), Error: cause}
-			if m.Record == event.Tick && !q.ticks || q.device != "" {
-				continue
-			}
-			if m.Record != event.Tick {
-				l.Payload = payload(m.Payload)
-			}
-			if err := f(l); err != nil {
-				return err
-			}
-			continue
-		}
-		for j := range events {
-			if q.device != "" && events[j].Device != q.device {
-				continue
-			}
-			if err := f(NewLine(b, &events[j])); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func kind(r event.Record) string {
-	switch r {
-	case event.Tick:
-		return "tick"
-	case event.AlertFact:
-		return "alert"
-	case event.Recording:
-		return "recording"
-	case event.RuleSet:
-		return "rules"
-	}
-	return "message"
-}
+var errOfflineFollow = errors.New("weir is not running on this data directory, so nothing will arrive: read what is there, e.g. with from=all and without follow")
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	from, err := ParseFrom(q.Get("from"))
+	from, err := s.from(r)
 	if err != nil {
 		s.fail(w, http.StatusBadRequest, err)
 		return
@@ -206,43 +93,97 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	f := filter{topic: q.Get("topic"), device: q.Get("device"), raw: q.Get("raw") == "true", ticks: q.Get("ticks") == "true"}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc := json.NewEncoder(w)
-	n := 0
+	var flags [3]bool
+	for i, name := range []string{"follow", "raw", "ticks"} {
+		if flags[i], err = queryBool(r, name); err != nil {
+			s.fail(w, http.StatusBadRequest, err)
+			return
+		}
+	}
+	follow := flags[0]
+	if follow && s.deps.Runners == nil {
+		s.fail(w, http.StatusServiceUnavailable, errOfflineFollow)
+		return
+	}
+	f := filter{topic: q.Get("topic"), device: q.Get("device"), raw: flags[1], ticks: flags[2]}
+	out := s.newStream(w)
 	emit := func(l Line) error {
-		n++
-		if err := enc.Encode(l); err != nil {
+		if err := out.line(l); err != nil {
 			return err
 		}
-		if limit > 0 && n >= limit {
+		if limit > 0 && out.n >= limit {
 			return errEnough
 		}
 		return nil
 	}
-	flush := func() {
-		if fl, ok := w.(http.Flusher); ok {
-			fl.Flush()
-		}
-	}
-	err = s.read(r.Context(), from, only, q.Get("follow") == "true", func(b *event.Batch, d *eventlog.Damage) error {
+	err = s.read(r.Context(), from, only, follow, func(b *event.Batch, d *eventlog.Damage) error {
 		if d != nil {
 			return emit(Line{Kind: "damage", Position: event.Position{Partition: uint16(d.Partition), Seq: d.From}, Error: d.Error()})
 		}
 		return f.lines(b, emit)
-	}, flush)
-	if err != nil && !errors.Is(err, errEnough) && r.Context().Err() == nil {
-		// The status is sent already; the last line says what went wrong.
-		enc.Encode(map[string]string{"error": err.Error()})
+	}, out.flush)
+	if errors.Is(err, errEnough) || r.Context().Err() != nil {
+		err = nil
 	}
+	out.end(err)
+}
+
+// from reads the place that a request names.
+func (s *Server) from(r *http.Request) (From, error) {
+	f, err := ParseFrom(r.URL.Query().Get("from"))
+	if err == nil && f.Pos != nil && int(f.Pos.Partition) >= s.deps.Log.Partitions() {
+		err = fmt.Errorf("from=%q: the log has partitions 0 to %d", r.URL.Query().Get("from"), s.deps.Log.Partitions()-1)
+	}
+	return f, err
 }
 
 var errEnough = errors.New("enough")
 
-// read gives every batch from a place on to f: the partitions one after the
-// other up to their heads, and with follow what arrives after that.
+// stream is an answer of newline-delimited JSON.
+type stream struct {
+	s   *Server
+	w   http.ResponseWriter
+	enc *json.Encoder
+	n   int // lines so far
+}
+
+func (s *Server) newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &stream{s: s, w: w, enc: json.NewEncoder(w)}
+}
+
+func (t *stream) line(v any) error {
+	t.n++
+	return t.enc.Encode(v)
+}
+
+func (t *stream) flush() {
+	if f, ok := t.w.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// end says what went wrong, if anything did: by the status if that can still be
+// chosen, else in a last line.
+func (t *stream) end(err error) {
+	switch {
+	case err == nil:
+	case t.n == 0:
+		t.s.fail(t.w, http.StatusInternalServerError, err)
+	default:
+		t.line(map[string]string{"error": err.Error()})
+	}
+}
+
+// turn is how many batches of one partition are read before the next gets its turn.
+const turn = 64
+
+// read gives every batch from a place on to f: what was there when it began
+// and, with follow, what arrives after that. Partitions take turns, so their
+// batches are interleaved; each partition is in order. idle is called when
+// there is nothing more for now.
 func (s *Server) read(ctx context.Context, from From, only int, follow bool, f func(*event.Batch, *eventlog.Damage) error, idle func()) error {
-	var readers []*eventlog.Reader
+	var readers []*reading
 	defer func() {
 		for _, r := range readers {
 			r.Close()
@@ -255,54 +196,75 @@ func (s *Server) read(ctx context.Context, from From, only int, follow bool, f f
 			return err
 		}
 		if concerns && (only < 0 || only == i) {
-			readers = append(readers, p.NewReader(after, 0))
+			r := &reading{Reader: p.NewReader(after, 0), until: p.Head().Seq, follow: follow}
+			r.ended = !follow && after >= r.until
+			readers = append(readers, r)
 		}
 	}
 	for {
-		wake := make(chan struct{}, 1)
+		waits := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
+		busy := false
 		for _, r := range readers {
-			for {
-				b, more, err := r.Poll(ctx)
-				var d *eventlog.Damage
-				if errors.As(err, &d) {
-					if err := f(nil, d); err != nil {
-						return err
-					}
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				if b == nil {
-					if follow {
-						go func() {
-							select {
-							case <-more:
-								select {
-								case wake <- struct{}{}:
-								default:
-								}
-							case <-ctx.Done():
-							}
-						}()
-					}
-					break
-				}
-				err = f(b, nil)
-				b.Release()
-				if err != nil {
-					return err
-				}
+			more, err := r.some(ctx, f)
+			if err != nil {
+				return err
 			}
+			if more != nil {
+				waits = append(waits, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(more)})
+			}
+			busy = busy || more == nil && !r.ended
+		}
+		if busy {
+			continue
 		}
 		idle()
 		if !follow {
 			return nil
 		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
+		if n, _, _ := reflect.Select(waits); n == 0 {
 			return ctx.Err()
 		}
 	}
+}
+
+// reading is one partition that a request reads.
+type reading struct {
+	*eventlog.Reader
+	until  uint64 // the head when it began
+	follow bool
+	ended  bool
+}
+
+// some gives a turn's batches to f. At the end of the log it returns a channel
+// that is closed when that has grown.
+func (r *reading) some(ctx context.Context, f func(*event.Batch, *eventlog.Damage) error) (<-chan struct{}, error) {
+	for range turn {
+		if r.ended {
+			return nil, nil
+		}
+		b, more, err := r.Poll(ctx)
+		var d *eventlog.Damage
+		switch {
+		case errors.As(err, &d):
+			r.ended = !r.follow && d.To >= r.until
+			if err := f(nil, d); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		case b == nil:
+			r.ended = !r.follow
+			return more, nil
+		default:
+			r.ended = !r.follow && b.Seq >= r.until
+			if r.follow || b.Seq <= r.until {
+				err = f(b, nil)
+			}
+			b.Release()
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, nil
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -26,19 +25,25 @@ import (
 // Deps is what the API serves. Nil functions mean "not running": the same API
 // then answers from a data directory that no process has open.
 type Deps struct {
-	Log      *eventlog.Log
-	Devices  *devices.Registry
-	Runners  func() []*consume.Runner
-	Alerts   func() []rules.Status
-	Rules    func() []rules.Info
-	Ready    func() error                                // why weir takes no messages, or nil
-	Healthy  func() error                                // what has stopped for good, or nil
-	Decode   func(*event.Batch)                          // decodes with the sources in force
-	Reinsert func(context.Context, *event.Message) error // appends a message to the log again
-	Seek     func(ctx context.Context, name string, from From) error
-	Gatherer prometheus.Gatherer
-	Logger   *slog.Logger
-	Pprof    bool // serve Go's profiles under /debug/pprof/
+	Log     *eventlog.Log
+	Devices *devices.Registry
+
+	Runners func() []*consume.Runner // the consumers that run
+	Alerts  func() []rules.Status    // the pending and the firing ones
+	Rules   func() []rules.Info      // those in force
+	Ready   func() error             // why weir takes no messages, or nil
+	Healthy func() error             // what has stopped for good, or nil
+
+	// Decode adds events and rejects to a batch, by the sources in force.
+	Decode func(*event.Batch)
+	// Reinsert appends a message to the log again and returns when it is durable.
+	Reinsert func(context.Context, *event.Message) error
+	// Seek makes a consumer read again from a place; ErrUnknownConsumer if there is none.
+	Seek func(ctx context.Context, name string, from From) error
+
+	Gatherer prometheus.Gatherer // of /metrics; nil: there is no such page
+	Logger   *slog.Logger        // nil: none
+	Pprof    bool                // serve Go's profiles under /debug/pprof/
 }
 
 // Server is the HTTP API.
@@ -73,37 +78,33 @@ func New(deps Deps) *Server {
 	s.mux.HandleFunc("GET /api/v1/events", s.events)
 	s.mux.HandleFunc("POST /api/v1/consumers/{name}/replay", s.replayConsumer)
 	s.mux.HandleFunc("GET /api/v1/dead-letters", s.listDead)
+	s.mux.HandleFunc("POST /api/v1/dead-letters", s.replayManyDead)
+	s.mux.HandleFunc("DELETE /api/v1/dead-letters", s.dropManyDead)
 	s.mux.HandleFunc("GET /api/v1/dead-letters/{id...}", s.showDead)
 	s.mux.HandleFunc("POST /api/v1/dead-letters/{id...}", s.replayDead)
 	s.mux.HandleFunc("DELETE /api/v1/dead-letters/{id...}", s.dropDead)
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of the API", r.Method, r.URL.Path))
+	})
 	return s
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := sameOrigin(r); err != nil {
+	w.Header().Set("X-Content-Type-Options", "nosniff") // answers hold what devices sent
+	err := rebound(r)
+	if err == nil {
+		err = sameOrigin(r)
+	}
+	if err != nil {
 		s.fail(w, http.StatusForbidden, err)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
 }
 
-// sameOrigin refuses what a page of another site makes a browser send: the API
-// has no credentials, so being reachable is all that an attacker needs.
-func sameOrigin(r *http.Request) error {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return nil
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host != r.Host {
-		return fmt.Errorf("origin %q is not this server: the API is for its own pages and for programs", origin)
-	}
-	return nil
-}
-
-// Serve listens on addr and serves until ctx ends. The listener is ready when
-// Listen has returned; Serve takes it over.
+// Serve serves on l until ctx ends, and closes it. Answers under way get two
+// seconds to end; followers of the log, which never do, are cut off.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -167,6 +168,19 @@ func queryInt(r *http.Request, name string, def int) (int, error) {
 	return n, nil
 }
 
+// queryBool reads a flag from the query; it is false if it is not there.
+func queryBool(r *http.Request, name string) (bool, error) {
+	t := r.URL.Query().Get(name)
+	if t == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(t)
+	if err != nil {
+		return false, fmt.Errorf("%s=%q is neither true nor false", name, t)
+	}
+	return on, nil
+}
+
 func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
 	q := devices.Query{Prefix: r.URL.Query().Get("prefix"), Source: r.URL.Query().Get("source"), After: r.URL.Query().Get("after")}
 	var err error
@@ -174,10 +188,10 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusBadRequest, err)
 		return
 	}
-	if t := r.URL.Query().Get("online"); t != "" {
-		on, err := strconv.ParseBool(t)
+	if r.URL.Query().Get("online") != "" {
+		on, err := queryBool(r, "online")
 		if err != nil {
-			s.fail(w, http.StatusBadRequest, fmt.Errorf("online=%q is neither true nor false", t))
+			s.fail(w, http.StatusBadRequest, err)
 			return
 		}
 		q.Online = &on

@@ -126,6 +126,9 @@ func (a *App) Open(ctx context.Context) error {
 		if a.listener, err = net.Listen("tcp", addr); err != nil {
 			return fmt.Errorf("listen for HTTP on http.listen: %w", err)
 		}
+		if err := a.noteAPI(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -369,12 +372,15 @@ func (a *App) Close() error {
 		}
 		if a.listener != nil {
 			a.listener.Close()
+			a.forgetAPI()
 		}
 		for _, r := range a.rings {
 			r.Close()
 		}
 		for _, s := range a.sinks {
-			s.close()
+			if err := s.close(); err != nil {
+				a.log.Warn("closing a sink failed", "sink", s.cfg.Name.Value, "err", err)
+			}
 		}
 		if a.events != nil {
 			a.events.Close()

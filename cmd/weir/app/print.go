@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"sort"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"weir/ingest/event"
 )
@@ -55,7 +58,7 @@ func alertLine(a *event.Alert) string {
 		pair(&b, k, a.Labels[k])
 	}
 	if a.Value != nil {
-		pair(&b, "value", fmt.Sprint(a.Value))
+		pair(&b, "value", valueText(a.Value))
 	}
 	if s := a.Annotations["summary"]; s != "" {
 		fmt.Fprintf(&b, " %q", s)
@@ -63,10 +66,19 @@ func alertLine(a *event.Alert) string {
 	return b.String()
 }
 
+// valueText writes a value of an alert's JSON: numbers without an exponent
+// where people would write none.
+func valueText(v any) string {
+	if f, ok := v.(float64); ok && (f == 0 || math.Abs(f) >= 1e-6 && math.Abs(f) < 1e15) {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
+}
+
 // pair appends key=value, quoted where it must be: what devices say must not
 // draw on the terminal.
 func pair(b *strings.Builder, key, value string) {
-	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r == ' ' || r == '"' || r == '=' || !unicode.IsPrint(r) }) {
 		fmt.Fprintf(b, " %s=%q", key, value)
 		return
 	}

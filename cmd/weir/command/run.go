@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 func runRun(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
 	file := configFlag(fs)
-	dataDir := fs.String("data-dir", "", "use this data `directory` instead of the config's data_dir")
+	dataDir := dataDirFlag(fs)
 	rest, err := c.flags(fs, "Run the broker, the log, the rules and the sinks until interrupted.", "weir run -c configs/demo.yaml")
 	if err != nil {
 		return err
@@ -28,9 +28,7 @@ func runRun(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if *dataDir != "" {
-		cfg.DataDir.Value = *dataDir
-	}
+	useDataDir(cfg, *dataDir)
 	log := logger(cfg, c)
 	for _, w := range cfg.Warnings {
 		log.Warn("config", "at", w.Error(), "hint", w.Hint)
@@ -38,7 +36,7 @@ func runRun(ctx context.Context, c *call) error {
 	for _, n := range cfg.Notes {
 		log.Info("config", "at", n.Error())
 	}
-	a, err := app.New(cfg, app.Options{Log: log, Stdout: c.stdout, Version: version()})
+	a, err := app.New(cfg, app.Options{Log: log, Stdout: c.stdout, Version: c.version()})
 	if err != nil {
 		return err
 	}
@@ -85,13 +83,9 @@ func runCheck(_ context.Context, c *call) error {
 	return nil
 }
 
-// release is the version of this source tree; a build of a tag may override it
-// with -ldflags "-X main.release=...".
-var release = "0.1.0"
-
 // version returns the release and the revision it was built from.
-func version() string {
-	v := release
+func (c *call) version() string {
+	v := c.release
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
@@ -113,8 +107,8 @@ func runVersion(_ context.Context, c *call) error {
 		return err
 	}
 	if *asJSON {
-		return json.NewEncoder(c.stdout).Encode(map[string]string{"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+		return json.NewEncoder(c.stdout).Encode(map[string]string{"version": c.version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 	}
-	fmt.Fprintf(c.stdout, "weir %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(c.stdout, "weir %s (%s, %s/%s)\n", c.version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }

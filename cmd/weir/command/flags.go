@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -82,10 +82,10 @@ func (c *call) noArgs(rest []string) error {
 // sub chooses a sub-command.
 func (c *call) sub(table map[string]func() error, order ...string) error {
 	if len(c.args) == 0 || c.args[0] == "-h" || c.args[0] == "--help" || c.args[0] == "help" {
-		fmt.Fprintf(c.stdout, "Usage: %s %s\n\n%s %s --help says more.\n", c.name, strings.Join(order, "|"), c.name, order[0])
 		if len(c.args) == 0 {
 			return &usageError{c.name + ": which one?", c.name + " " + strings.Join(order, "|")}
 		}
+		fmt.Fprintf(c.stdout, "Usage: %s %s\n\n%s %s --help says more.\n", c.name, strings.Join(order, "|"), c.name, order[0])
 		return errHelp
 	}
 	name := c.args[0]
@@ -106,10 +106,27 @@ func configFlag(fs *flag.FlagSet) *string {
 	return fs.String("c", "", "the config `file`; without it the demo config that is built in")
 }
 
+// dataDirFlag adds --data-dir.
+func dataDirFlag(fs *flag.FlagSet) *string {
+	return fs.String("data-dir", "", "use this data `directory` instead of the config's data_dir")
+}
+
+// useDataDir puts a data directory in the place of the config's, if one was given.
+func useDataDir(cfg *configs.Config, dir string) {
+	if dir != "" {
+		cfg.DataDir.Value = dir
+	}
+}
+
 // loadConfig loads the config file, or the built-in one.
 func loadConfig(path string) (*configs.Config, error) {
 	if path == "" {
 		return configs.LoadFS(configs.Demo(), "demo.yaml", os.Getenv)
 	}
-	return configs.Load(path)
+	cfg, err := configs.Load(path)
+	var list strict.Errors
+	if err != nil && !errors.As(err, &list) {
+		return nil, &usageError{err.Error(), "-c names the config file; configs/weir.yaml explains every key"}
+	}
+	return cfg, err
 }
