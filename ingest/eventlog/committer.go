@@ -182,15 +182,29 @@ func (c *Committer) publish(ctx context.Context, m *nats.Msg, head Head) (uint64
 	}
 }
 
+// How long one attempt waits for its answer. In the process only a disk that
+// is stuck keeps it so long; in a cluster a server that died may have taken it
+// along, and asking again is safe.
+const (
+	syncWait   = 30 * time.Second
+	answerWait = 5 * time.Second
+)
+
 func (c *Committer) tryPublish(ctx context.Context, m *nats.Msg, head Head) (uint64, error) {
 	p := c.p
-	if p.log.ns != nil {
+	patience := answerWait
+	if e := p.log.emb; e != nil {
+		if err := e.err(); err != nil {
+			return 0, err
+		}
 		if err := p.log.roomOnDisk(len(m.Data)); err != nil {
 			return 0, err
 		}
+		patience = syncWait
 	}
-	tctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	tctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer p.log.conn.await(cancel)()
 	ack, err := p.log.js.PublishMsg(tctx, m)
 	if err == nil {
 		if ack.Sequence != head.Seq+1 {
@@ -209,6 +223,11 @@ func (c *Committer) tryPublish(ctx context.Context, m *nats.Msg, head Head) (uin
 			return 0, fmt.Errorf("append to partition %d: %w", p.id, ErrFenced)
 		}
 	}
-	p.log.revive(err)
+	if tctx.Err() == context.Canceled && ctx.Err() == nil {
+		err = errors.New("the connection to the log broke before it answered")
+		if e := p.log.emb; e != nil && e.err() != nil {
+			err = e.err()
+		}
+	}
 	return 0, err
 }

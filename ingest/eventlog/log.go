@@ -76,9 +76,10 @@ type Log struct {
 	cfg  Config
 	lock *os.File
 	free free
-	ns   *server.Server // nil in a cluster
+	emb  *embedded // nil in a cluster
 	nc   *nats.Conn
 	js   jetstream.JetStream
+	conn connection
 
 	parts   []*Partition
 	cursors jetstream.KeyValue
@@ -106,7 +107,7 @@ func (l *Log) open(ctx context.Context) error {
 			return err
 		}
 	} else {
-		nc, err := nats.Connect(l.cfg.URL, nats.Name("weir"), nats.MaxReconnects(-1), nats.Timeout(10*time.Second))
+		nc, err := nats.Connect(l.cfg.URL, append(l.connOptions(), nats.Timeout(10*time.Second), nats.ReconnectWait(500*time.Millisecond))...)
 		if err != nil {
 			return fmt.Errorf("connect to the log at %s: %w", redactURL(l.cfg.URL), err)
 		}
@@ -135,6 +136,56 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
+// connOptions are the options of every connection to the log's server.
+func (l *Log) connOptions() []nats.Option {
+	return []nats.Option{
+		nats.Name("weir"), nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), // the committer tries again itself, and says that it does
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil && l.cfg.URL != "embedded" {
+				l.cfg.Log.Warn("the connection to the log is lost: publishers are held back until it is there again", "err", err)
+			}
+			l.conn.broke()
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			if l.cfg.URL != "embedded" {
+				l.cfg.Log.Info("the connection to the log is there again", "server", redactURL(c.ConnectedUrl()))
+			}
+		}),
+	}
+}
+
+// connection tells who waits for an answer that the connection broke: the
+// answer went with it.
+type connection struct {
+	mu      sync.Mutex
+	waiting map[*context.CancelFunc]struct{}
+}
+
+// await has cancel called when the connection breaks, until forget is called.
+func (c *connection) await(cancel context.CancelFunc) (forget func()) {
+	key := &cancel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting == nil {
+		c.waiting = map[*context.CancelFunc]struct{}{}
+	}
+	c.waiting[key] = struct{}{}
+	return func() {
+		c.mu.Lock()
+		delete(c.waiting, key)
+		c.mu.Unlock()
+	}
+}
+
+func (c *connection) broke() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for cancel := range c.waiting {
+		(*cancel)()
+	}
+}
+
 func redactURL(u string) string {
 	if at := strings.LastIndexByte(u, '@'); at >= 0 {
 		if s := strings.Index(u, "://"); s >= 0 && s < at {
@@ -153,7 +204,7 @@ func (l *Log) startEmbedded() error {
 		return err
 	}
 	l.lock = f
-	ns, err := server.NewServer(&server.Options{
+	l.emb, err = startEmbedded(server.Options{
 		ServerName: "weir",
 		JetStream:  true,
 		StoreDir:   l.storeDir(),
@@ -166,17 +217,12 @@ func (l *Log) startEmbedded() error {
 		JetStreamMaxMemory: 256 << 20,
 		NoSigs:             true,
 		NoLog:              true,
-	})
+	}, l.cfg.Dir, l.cfg.Log)
 	if err != nil {
-		return fmt.Errorf("start the embedded log server: %w", err)
+		return err
 	}
-	l.ns = ns
-	ns.SetLoggerV2(serverLogger{l.cfg.Log.With("component", "jetstream")}, false, false, false)
-	ns.Start()
-	if !ns.ReadyForConnections(60 * time.Second) {
-		return fmt.Errorf("start the embedded log server in %s: not ready after 60 s", l.cfg.Dir)
-	}
-	if l.nc, err = nats.Connect("", nats.InProcessServer(ns), nats.Name("weir"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond)); err != nil {
+	l.nc, err = nats.Connect("", append(l.connOptions(), nats.InProcessServer(l.emb), nats.ReconnectWait(100*time.Millisecond))...)
+	if err != nil {
 		return fmt.Errorf("connect to the embedded log server: %w", err)
 	}
 	return nil
@@ -256,9 +302,8 @@ func (l *Log) Close() error {
 		if l.nc != nil {
 			l.nc.Close()
 		}
-		if l.ns != nil {
-			l.ns.Shutdown()
-			l.ns.WaitForShutdown()
+		if l.emb != nil {
+			l.emb.close()
 		}
 		if l.lock != nil {
 			l.lock.Close() // ends the flock
@@ -266,14 +311,3 @@ func (l *Log) Close() error {
 	})
 	return nil
 }
-
-// serverLogger passes on what the embedded server has to say. Notices are
-// debug messages here: an operator of weir runs no NATS server that they know of.
-type serverLogger struct{ log *slog.Logger }
-
-func (s serverLogger) Noticef(f string, v ...any) { s.log.Debug(fmt.Sprintf(f, v...)) }
-func (s serverLogger) Warnf(f string, v ...any)   { s.log.Warn(fmt.Sprintf(f, v...)) }
-func (s serverLogger) Fatalf(f string, v ...any)  { s.log.Error(fmt.Sprintf(f, v...)) }
-func (s serverLogger) Errorf(f string, v ...any)  { s.log.Error(fmt.Sprintf(f, v...)) }
-func (s serverLogger) Debugf(string, ...any)      {}
-func (s serverLogger) Tracef(string, ...any)      {}
