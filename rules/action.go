@@ -45,7 +45,7 @@ func (l *loader) action(spec *actionSpec, labels []string) (action, bool) {
 	case send:
 		if a.send = spec.Send.Value; a.send == "" {
 			l.addf(spec.Keys["send"], suggestion("", l.options.Sinks), "send names no sink")
-		} else {
+		} else if l.options.Sinks != nil || l.options.Sources != nil {
 			l.known("sink", spec.Send, l.options.Sinks)
 		}
 		a.firing, a.resolved = l.states(spec.On, has(spec.Keys, "on"), spec.Keys["on"])

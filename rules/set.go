@@ -21,7 +21,8 @@ type File struct {
 
 // Options are what rules may refer to.
 type Options struct {
-	// Sinks are the names that send may give.
+	// Sinks are the names that send may give; nil, with Sources nil too, means
+	// that no config is known and they are not checked.
 	Sinks []string `json:"sinks,omitempty"`
 	// Sources are the names that match.source may give; nil means that they
 	// are not known and not checked.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"weir/configs"
@@ -38,7 +39,7 @@ func (c *call) flags(fs *flag.FlagSet, about, example string) ([]string, error) 
 			return nil, errHelp
 		}
 		if err != nil {
-			return nil, &usageError{fmt.Sprintf("%s: %v", c.name, err), hintFor(fs, err, c.name)}
+			return nil, &usageError{c.name + ": " + flagProblem(err), hintFor(fs, err, c.name)}
 		}
 		// Flags may stand after arguments too.
 		args = fs.Args()
@@ -59,9 +60,21 @@ func dashes(name string) string {
 	return "--" + name
 }
 
+// undefinedFlag is how package flag says that it doesn't know one.
+const undefinedFlag = "flag provided but not defined: -"
+
+// flagProblem says what is wrong with flags, with the dashes that weir's help shows.
+func flagProblem(err error) string {
+	msg := err.Error()
+	if name, ok := strings.CutPrefix(msg, undefinedFlag); ok {
+		return "unknown flag " + dashes(strings.TrimPrefix(name, "-"))
+	}
+	msg = regexp.MustCompile(`(flag|argument:|for) -([a-z][a-z-]+)`).ReplaceAllString(msg, "$1 --$2")
+	return strings.TrimSuffix(msg, ": parse error")
+}
+
 func hintFor(fs *flag.FlagSet, err error, name string) string {
-	const undefined = "flag provided but not defined: -"
-	if got, ok := strings.CutPrefix(err.Error(), undefined); ok {
+	if got, ok := strings.CutPrefix(err.Error(), undefinedFlag); ok {
 		var known []string
 		fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
 		if s := strict.Suggest(strings.TrimPrefix(got, "-"), known); s != "" {

@@ -49,6 +49,6 @@ func rulesCheck(c *call) error {
 		}
 		fmt.Fprintf(c.stdout, "%s:%d: %s %s: ok, %s\n", r.File, r.Line, r.Kind, r.Rule, how)
 	}
-	fmt.Fprintf(c.stdout, "%d rules ok\n", set.Len())
+	fmt.Fprintf(c.stdout, "%s ok\n", count(set.Len(), "rule"))
 	return nil
 }

@@ -79,8 +79,16 @@ func runCheck(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "%s: ok: %d sources, %d rules, %d sinks\n", cfg.File, sum.Sources, sum.Rules, sum.Sinks)
+	fmt.Fprintf(c.stdout, "%s: ok: %s, %s, %s\n", cfg.File, count(sum.Sources, "source"), count(sum.Rules, "rule"), count(sum.Sinks, "sink"))
 	return nil
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // version returns the release and the revision it was built from.

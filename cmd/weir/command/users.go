@@ -3,8 +3,10 @@ package command
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 
 	"weir/ingest/broker/access"
@@ -25,13 +27,15 @@ func usersHash(c *call) error {
 	}
 	line, err := bufio.NewReader(c.stdin).ReadString('\n')
 	password := strings.TrimRight(line, "\r\n")
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the password from standard input: %w", err)
+	}
 	if password == "" {
-		return &usageError{fmt.Sprintf("weir users hash: no password on standard input (%v)", err), "printf %s 'correct horse' | weir users hash"}
+		return &usageError{c.name + ": there is no password on standard input", "printf %s 'correct horse' | weir users hash"}
 	}
 	h, err := access.HashPassword([]byte(password))
 	if err != nil {
-		return &usageError{fmt.Sprintf("weir users hash: %v", err), ""}
+		return &usageError{fmt.Sprintf("%s: %v", c.name, err), ""}
 	}
-	fmt.Fprintln(c.stdout, h)
-	return nil
+	return c.print([]byte(h + "\n"))
 }
