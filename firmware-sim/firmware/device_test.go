@@ -237,13 +237,16 @@ func TestAFullQueueSaysWhatItDropped(t *testing.T) {
 	waitFor(t, "the backlog to be delivered", func() bool { return d.Stats().Queued < 5 })
 	stop()
 	got := arrived(t, broker)
-	if got[0].Seq != dropped+1 || got[0].Dropped != dropped {
-		t.Errorf("first arrival: sequence number %d, dropped %d; want %d and %d", got[0].Seq, got[0].Dropped, dropped+1, dropped)
-	}
-	for i := range got[1:] {
-		if got[i+1].Seq != got[i].Seq+1 {
-			t.Fatalf("%d came after %d", got[i+1].Seq, got[i].Seq)
+	// The queue is still full when the second boot adds to it, so there may be more gaps than the first.
+	before := message{}
+	for _, m := range got {
+		if gap := m.Seq - before.Seq - 1; m.Seq <= before.Seq || gap > m.Dropped-before.Dropped {
+			t.Fatalf("%d came after %d, and between them %d more were said to be dropped", m.Seq, before.Seq, m.Dropped-before.Dropped)
 		}
+		before = m
+	}
+	if got[0].Seq <= dropped || got[0].Dropped < dropped {
+		t.Errorf("first arrival: sequence number %d, dropped %d; want more than %d and at least that", got[0].Seq, got[0].Dropped, dropped)
 	}
 }
 

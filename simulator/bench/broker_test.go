@@ -26,6 +26,11 @@ func scripted(t *testing.T, connack []byte, answer script) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return "tcp://" + serve(t, listener, connack, answer)
+}
+
+// serve is scripted on a listener; it returns its host:port.
+func serve(t *testing.T, listener net.Listener, connack []byte, answer script) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -43,7 +48,7 @@ func scripted(t *testing.T, connack []byte, answer script) string {
 		listener.Close()
 		<-done
 	})
-	return "tcp://" + listener.Addr().String()
+	return listener.Addr().String()
 }
 
 // converse serves one connection, and returns how many messages were seen so

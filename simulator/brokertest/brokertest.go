@@ -13,7 +13,6 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -34,6 +33,7 @@ type Broker struct {
 
 	mu       sync.Mutex // guards what follows
 	server   *mqtt.Server
+	gate     *gate
 	messages []Message
 	tap      func(Message)
 }
@@ -57,7 +57,10 @@ func (b *Broker) Start() {
 		InlineClient: true, Capabilities: capabilities,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
-	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: b.addr})
+	listener, err := newGate(b.addr)
+	if err != nil {
+		b.tb.Fatalf("start test broker: %v", err)
+	}
 	for _, err := range []error{
 		server.AddHook(new(auth.AllowHook), nil), server.AddHook(&recorder{broker: b}, nil),
 		server.AddListener(listener), server.Serve(),
@@ -68,16 +71,17 @@ func (b *Broker) Start() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.server, b.addr = server, listener.Address()
+	b.server, b.gate, b.addr = server, listener, listener.Address()
 }
 
 // Stop cuts every connection and closes the port. Stopping twice is fine.
 func (b *Broker) Stop() {
 	b.mu.Lock()
-	server := b.server
-	b.server = nil
+	server, gate := b.server, b.gate
+	b.server, b.gate = nil, nil
 	b.mu.Unlock()
 	if server != nil {
+		gate.shut()
 		server.Close()
 	}
 }
@@ -85,12 +89,10 @@ func (b *Broker) Stop() {
 // Drop cuts every connection but keeps serving, sessions and all.
 func (b *Broker) Drop() {
 	b.mu.Lock()
-	server := b.server
+	gate := b.gate
 	b.mu.Unlock()
-	for _, client := range server.Clients.GetAll() {
-		if !client.Net.Inline {
-			client.Stop(io.ErrClosedPipe)
-		}
+	if gate != nil {
+		gate.cut()
 	}
 }
 
