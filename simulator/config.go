@@ -86,6 +86,7 @@ type member struct {
 	*model.Device
 	topic string
 	phase time.Duration // after the start of each interval
+	last  time.Time     // of its latest reading that was sent
 }
 
 // fleet makes the devices, dealt out to clients.

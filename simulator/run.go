@@ -232,10 +232,20 @@ func (r *fleetRun) send(conn paho.Client, m *member, tokens chan<- paho.Token) {
 		r.skipped.Add(1)
 		return
 	}
-	payload := m.Append(make([]byte, 0, 160), time.Now())
+	// Readings that were held up and are sent together still have times of their
+	// own: device and time are what a database tells them apart by.
+	m.last = latest(time.Now(), m.last.Add(time.Millisecond))
+	payload := m.Append(make([]byte, 0, 160), m.last)
 	token := conn.Publish(m.topic, r.cfg.QoS, false, payload)
 	r.published.Add(1)
 	tokens <- token
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // settle waits for acknowledgements; once ctx has ended, only a moment longer.
