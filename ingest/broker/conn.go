@@ -12,6 +12,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 
 	"weir/ingest/broker/access"
@@ -63,8 +64,9 @@ type conn struct {
 	queued      atomic.Int64  // messages in mochi's queue for this client, roughly
 	sent        chan struct{} // capacity 1: one of them was written
 
-	cur   current
-	subID uint16 // packet id that the SUBSCRIBE in progress really has
+	cur      current
+	released []packets.Packet // sent by mochi after holding them back, and forgotten by it
+	subID    uint16           // packet id that the SUBSCRIBE in progress really has
 }
 
 // current is what was taken out of the PUBLISH that mochi is working on.

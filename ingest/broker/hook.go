@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -144,6 +145,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 		return
 	}
 	c.sess.detach(c)
+	c.remember(cl)
 	h.b.unregister(c)
 	if !expire && !cl.IsTakenOver() {
 		h.b.saveSession(cl) // its time away begins
@@ -169,6 +171,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	}
 	cl.Net.Inline = false // never left over from a publish that ended early
 	c.cur = current{}
+	c.remember(cl)
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		return c.unwrap(pk), nil
@@ -178,11 +181,16 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 		// To mochi it is an ack of nothing.
 		return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}, nil
-	case packets.Puback:
-		// mochi forgets a message that it had held back for the client's receive
-		// maximum as soon as it is sent, so that its ack gives no quota back.
-		if _, ok := cl.State.Inflight.Get(pk.PacketID); !ok {
+	case packets.Pubrec:
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the client refuses it: mochi would not give its quota back
 			cl.State.Inflight.IncreaseSendQuota()
+			if _, ok := cl.State.Inflight.Get(pk.PacketID); !ok {
+				return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}, nil
+			}
+		}
+	case packets.Disconnect:
+		if pk.FixedHeader.Remaining == 1 { // mochi does not read a reason code without properties
+			pk.ReasonCode = c.r.lone
 		}
 	case packets.Subscribe, packets.Unsubscribe:
 		// mochi refuses an id that one of its outgoing messages has. It gets a
@@ -197,6 +205,20 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 	}
 	return pk, nil
+}
+
+// remember puts back what mochi has forgotten: it deletes a message that it had
+// held back for the client's receive maximum as soon as it is sent, so that its
+// ack would give no quota back, and that it would not be sent again after a
+// reconnect.
+func (c *conn) remember(cl *mqtt.Client) {
+	for _, pk := range c.released {
+		pk.Expiry = 0 // negative while it was held back
+		if cl.State.Inflight.Set(pk) {
+			atomic.AddInt64(&c.b.server.Info.Inflight, 1)
+		}
+	}
+	c.released = c.released[:0]
 }
 
 // unwrap takes the QoS, the id and the alias out of a PUBLISH.

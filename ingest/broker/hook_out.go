@@ -51,7 +51,11 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		// Only this client's own goroutine waits here. What can't be queued
 		// behind it is dropped by mochi, and counted.
 		c.w.wait()
-		c.unreserve()
+		if pk.Expiry < 0 && pk.FixedHeader.Qos > 0 {
+			c.released = append(c.released, pk) // held back until now; this is the client's own goroutine
+		} else {
+			c.unreserve()
+		}
 	case packets.Connack:
 		if cl.Properties.ProtocolVersion < 5 {
 			switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly

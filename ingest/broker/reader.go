@@ -28,6 +28,7 @@ type reader struct {
 	size   int             // how large a buffer is wanted where it can't be pooled
 	need   int             // length of the frame in progress, if known
 	pass   int             // bytes at r that mochi is to get
+	lone   byte            // the body of that frame, if it is one byte
 
 	readFn  func(fd uintptr) bool
 	readErr error
@@ -248,6 +249,10 @@ func (r *reader) scan() error {
 			}
 		}
 		r.pass = total
+		r.lone = 0
+		if total == 3 {
+			r.lone = buf[2]
+		}
 		break
 	}
 	if b != nil {
