@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"weir/ingest/consume"
 	"weir/ingest/eventlog"
@@ -126,6 +127,18 @@ func described(collectors ...prometheus.Collector) map[string]string {
 		}
 	}
 	return names
+}
+
+func TestMetricNamesFollowPrometheus(t *testing.T) {
+	problems, err := promlint.New(strings.NewReader(scrape(t))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "weir_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
 }
 
 func TestOperationsNamesEveryMetricAndNoOther(t *testing.T) {
