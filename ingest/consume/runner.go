@@ -79,11 +79,12 @@ type Runner struct {
 	lag      atomic.Int64
 
 	// only Run's goroutine:
-	cursor eventlog.Cursor
-	saved  time.Time
-	dirty  bool
-	reader *eventlog.Reader
-	fault  struct { // the message that was blamed last
+	cursor  eventlog.Cursor
+	saved   time.Time
+	dirty   bool
+	unsaved bool // the last attempt to save failed, and the log says so
+	reader  *eventlog.Reader
+	fault   struct { // the message that was blamed last
 		seq      uint64
 		message  uint32
 		attempts int
@@ -134,8 +135,21 @@ func (r *Runner) Partition() int { return r.cfg.Partition.ID() }
 
 // Run consumes until ctx ends; then it saves the cursor and returns nil.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := r.load(ctx); err != nil {
-		return fmt.Errorf("start consumer %s: %w", r.cfg.Name, err)
+	for attempt := 0; ; attempt++ {
+		err := r.load(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !eventlog.Unavailable(err) {
+			return fmt.Errorf("start consumer %s: %w", r.cfg.Name, err)
+		}
+		r.failed(err)
+		if r.pause(ctx, r.cfg.RetryMin, attempt) != nil {
+			return nil
+		}
 	}
 	defer func() { r.reader.Close() }()
 	for ctx.Err() == nil {
@@ -453,10 +467,15 @@ func (r *Runner) saveIfDue(ctx context.Context, now bool) {
 	}
 	r.saved = time.Now()
 	if err := r.save(ctx); err != nil {
-		if ctx.Err() == nil {
-			r.cfg.Logger.Error("cursor was not saved: after a crash the consumer repeats more", "err", err)
+		if ctx.Err() == nil && !r.unsaved {
+			r.unsaved = true
+			r.cfg.Logger.Error("cursor was not saved: it is tried again; after a crash the consumer would repeat more", "err", err)
 		}
 		return
+	}
+	if r.unsaved {
+		r.unsaved = false
+		r.cfg.Logger.Info("cursor is saved again")
 	}
 	r.dirty = false
 }

@@ -160,9 +160,14 @@ func (l *Log) ForgetConsumer(ctx context.Context, consumer string, partition int
 // event: retained messages, sessions, learnt field types. The name is made of
 // letters, digits, - and _.
 func (l *Log) Store(ctx context.Context, name string) (*Store, error) {
-	kv, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_" + name, Replicas: l.cfg.Replicas})
+	s := &Store{name: name}
+	err := l.patiently(ctx, func(ctx context.Context) error {
+		var err error
+		s.kv, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_" + name, Replicas: l.cfg.Replicas})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", name, err)
 	}
-	return &Store{name: name, kv: kv}, nil
+	return s, nil
 }

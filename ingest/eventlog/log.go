@@ -117,8 +117,55 @@ func (l *Log) open(ctx context.Context) error {
 	if l.js, err = jetstream.New(l.nc); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	return l.patiently(ctx, l.openStreams)
+}
+
+// openWait is how long opening a part of the log may take: reading the index of
+// a large one, or waiting for a cluster to elect its leaders.
+const openWait = 60 * time.Second
+
+// patiently calls f until it works, for as long as what it meets is a cluster
+// that is not ready: one that elects its leaders loses requests, so they are
+// made anew.
+func (l *Log) patiently(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
+	if l.emb != nil {
+		return f(ctx)
+	}
+	for {
+		actx, cancel := context.WithTimeout(ctx, answerWait)
+		err := f(actx)
+		cancel()
+		if err == nil || !Unavailable(err) {
+			return err
+		}
+		l.cfg.Log.Warn("the log's servers are not ready: it is tried again", "url", redactURL(l.cfg.URL), "err", err)
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// Unavailable reports whether an error says that the log's server does not
+// answer now, which passes, and not that something is wrong with the request.
+func Unavailable(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500
+	}
+	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,
+		nats.ErrDisconnected, nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Log) openStreams(ctx context.Context) error {
 	if err := l.openStores(ctx); err != nil {
 		return err
 	}
@@ -126,8 +173,13 @@ func (l *Log) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	furthest, err := l.furthest(ctx)
+	if err != nil {
+		return err
+	}
+	l.parts = l.parts[:0]
 	for i := range n {
-		p, err := openPartition(ctx, l, i, n)
+		p, err := openPartition(ctx, l, i, n, furthest[i])
 		if err != nil {
 			return fmt.Errorf("open partition %d of the log: %w", i, err)
 		}

@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -59,7 +58,9 @@ type sealed struct {
 	err  error
 }
 
-func openPartition(ctx context.Context, l *Log, id, count int) (*Partition, error) {
+// openPartition opens partition id of count. furthest is the cursor that is
+// furthest in it.
+func openPartition(ctx context.Context, l *Log, id, count int, furthest Cursor) (*Partition, error) {
 	p := &Partition{
 		log: l, id: id, name: strconv.Itoa(id), subject: fmt.Sprintf("weir.log.%d", id),
 		more: make(chan struct{}), pool: make(chan *sealed, 64),
@@ -77,46 +78,8 @@ func openPartition(ctx context.Context, l *Log, id, count int) (*Partition, erro
 	if err != nil {
 		return nil, err
 	}
-	return p, p.findHead(ctx)
+	return p, p.findHead(ctx, furthest)
 }
-
-// findHead reads the end of the log from its last batch, or from the note
-// kept beside it when retention has taken every batch.
-func (p *Partition) findHead(ctx context.Context) error {
-	info, err := p.stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read its state: %w", err)
-	}
-	p.head.Seq = info.State.LastSeq
-	if info.State.Msgs > 0 {
-		m, err := p.stream.GetMsg(ctx, info.State.LastSeq)
-		if err == nil {
-			h, err := parseHeader(m.Header)
-			if err != nil {
-				return fmt.Errorf("batch %d: %w", info.State.LastSeq, err)
-			}
-			p.head.Records = h.first + h.count
-			return nil
-		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return fmt.Errorf("read the last batch: %w", err)
-		}
-	}
-	if p.head.Seq == 0 {
-		return nil
-	}
-	e, err := p.log.meta.Get(ctx, p.headKey())
-	if err != nil {
-		return fmt.Errorf("the last batch, %d, is not there and neither is the note of the head: %w", p.head.Seq, err)
-	}
-	p.head.Records, err = strconv.ParseUint(string(e.Value()), 10, 64)
-	if err != nil {
-		return fmt.Errorf("note of the head: %w", err)
-	}
-	return nil
-}
-
-func (p *Partition) headKey() string { return "head." + p.name }
 
 // ID returns the number of the partition.
 func (p *Partition) ID() int { return p.id }

@@ -129,8 +129,18 @@ func (r *Reader) hand(s *sealed, from string) *event.Batch {
 func (r *Reader) damaged(from, to, records uint64, cause string) *Damage {
 	d := &Damage{Partition: r.p.id, From: from, To: to, Records: records, Cause: cause}
 	r.next = to + 1
+	r.first += records // of no meaning unless known
 	r.p.log.cfg.Metrics.damaged.WithLabelValues(r.p.name).Add(float64(to - from + 1))
 	return d
+}
+
+// recordsTo returns how many records there are from the reader's place to the
+// end of a batch.
+func (r *Reader) recordsTo(h header) uint64 {
+	if r.known && h.first+h.count > r.first {
+		return h.first + h.count - r.first
+	}
+	return h.count
 }
 
 // fetchWait is how long one read of the log may take before it is asked for anew.
@@ -175,15 +185,18 @@ func (r *Reader) fromLog(ctx context.Context, head Head) (*sealed, error) {
 	if err != nil {
 		return nil, r.damaged(r.next, seq, 0, err.Error())
 	}
+	if h.count == 0 {
+		return nil, nil // a marker of what is missing: the next batch shows how much
+	}
 	if sum := crc32.Checksum(m.Data(), castagnoli); sum != h.crc {
-		return nil, r.damaged(seq, seq, h.count, fmt.Sprintf("checksum is %08x, want %08x", sum, h.crc))
+		return nil, r.damaged(r.next, seq, r.recordsTo(h), fmt.Sprintf("checksum is %08x, want %08x", sum, h.crc))
 	}
 	s := r.p.take()
 	s.Raw = append(s.Raw, m.Data()...)
 	s.Partition, s.Seq, s.First = r.p.id, seq, h.first
 	if err := s.open(r.p.log.cfg.Decode); err != nil {
 		s.Release()
-		return nil, r.damaged(r.next, seq, h.count, err.Error())
+		return nil, r.damaged(r.next, seq, r.recordsTo(h), err.Error())
 	}
 	if seq > r.next {
 		d, err := r.gap(ctx, seq, h.first)
@@ -243,9 +256,7 @@ func (r *Reader) nothingLeft(ctx context.Context, head Head) error {
 			return r.damaged(r.next, to-1, 0, "they are missing from the log")
 		}
 	}
-	d := r.damaged(r.next, head.Seq, records, "they are missing from the log")
-	r.first = head.Records
-	return d
+	return r.damaged(r.next, head.Seq, records, "they are missing from the log")
 }
 
 func (r *Reader) stopIter() {

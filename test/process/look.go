@@ -19,11 +19,17 @@ import (
 // they balance.
 func (w *Weir) Audit(t testing.TB) console.Audit {
 	t.Helper()
-	out, talk, status := w.CLI(t, "audit", "--json")
 	var a console.Audit
-	if err := json.Unmarshal([]byte(out), &a); err != nil {
-		t.Fatalf("weir audit --json: status %d: %v\n%s%s", status, err, out, talk)
-	}
+	var out, talk string
+	var status int
+	Eventually(t, "weir audit --json prints the books", func() error { // a cluster may be electing its leaders
+		out, talk, status = w.CLI(t, "audit", "--json")
+		a = console.Audit{}
+		if err := json.Unmarshal([]byte(out), &a); err != nil {
+			return fmt.Errorf("status %d: %w\n%s%s", status, err, out, talk)
+		}
+		return nil
+	})
 	if status != 0 || !a.Balanced {
 		t.Errorf("weir audit: status %d, the books do not balance:\n%s%s", status, out, talk)
 	}
@@ -41,9 +47,7 @@ func (w *Weir) Settled(t testing.TB, consumers ...string) {
 	t.Helper()
 	heads := map[int]uint64{}
 	var a console.Audit
-	if err := w.Get("/api/v1/audit", &a); err != nil {
-		t.Fatalf("weir's audit: %v", err)
-	}
+	Eventually(t, "weir tells its books", func() error { return w.Get("/api/v1/audit", &a) })
 	for _, p := range a.Partitions {
 		heads[p.Partition] = p.Records
 	}
@@ -64,11 +68,48 @@ func (w *Weir) Settled(t testing.TB, consumers ...string) {
 	})
 }
 
+// Saved waits until every consumer has saved a cursor that is as far as it is now.
+func (w *Weir) Saved(t testing.TB) {
+	t.Helper()
+	type status struct {
+		Consumer  string
+		Partition int
+		Cursor    struct {
+			Seq   uint64
+			Saved time.Time
+		}
+	}
+	all := func() (out []status, err error) {
+		var v struct{ Consumers []status }
+		err = w.Get("/api/v1/consumers", &v)
+		return v.Consumers, err
+	}
+	then := time.Now()
+	Eventually(t, "the cursors are saved", func() error {
+		now, err := all()
+		if err != nil {
+			return err
+		}
+		for _, s := range now {
+			if !s.Cursor.Saved.After(then) {
+				return fmt.Errorf("%s/%d was saved at %v", s.Consumer, s.Partition, s.Cursor.Saved)
+			}
+		}
+		return nil
+	})
+}
+
 // Events returns every record of the log but ticks, undecoded, as
 // weir events tail --raw prints them.
 func (w *Weir) Events(t testing.TB) []console.Line {
 	t.Helper()
 	return w.lines(t, "--raw")
+}
+
+// Everything is Events with ticks.
+func (w *Weir) Everything(t testing.TB) []console.Line {
+	t.Helper()
+	return w.lines(t, "--raw", "--ticks")
 }
 
 // Decoded returns the log as events.

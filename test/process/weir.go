@@ -147,16 +147,31 @@ func (w *Weir) Ready(t testing.TB) {
 		if !w.proc.Alive() {
 			t.Fatalf("weir has ended while it started:\n%s", w.proc.Err.Tail(60))
 		}
-		resp, err := client.Get("http://" + w.HTTP + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("/readyz says %s", resp.Status)
-		}
-		return nil
+		return w.readyz()
 	})
+}
+
+func (w *Weir) readyz() error {
+	resp, err := client.Get("http://" + w.HTTP + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz says %s", resp.Status)
+	}
+	return nil
+}
+
+// BecomesReady waits until clients can publish, or until the process has ended.
+func (w *Weir) BecomesReady() bool {
+	for w.proc.Alive() {
+		if w.readyz() == nil {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
 }
 
 // Proc returns the process that was started last.
