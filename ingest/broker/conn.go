@@ -12,7 +12,6 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 
 	"weir/ingest/broker/access"
@@ -40,10 +39,12 @@ type conn struct {
 	done chan struct{}   // closed by Close
 
 	closing atomic.Bool
+	live    atomic.Bool // the session is established: packets are read
 	working atomic.Bool // the reader is at work on what it has read
 	drained atomic.Bool // peer is gone or was cut: nothing to linger for
 
-	w writer
+	w    writer
+	gate gate // window is set before CONNACK
 
 	// What follows is the reader's: whoever holds rmu.
 	rmu sync.Mutex
@@ -64,9 +65,8 @@ type conn struct {
 	queued      atomic.Int64  // messages in mochi's queue for this client, roughly
 	sent        chan struct{} // capacity 1: one of them was written
 
-	cur      current
-	released []packets.Packet // sent by mochi after holding them back, and forgotten by it
-	subID    uint16           // packet id that the SUBSCRIBE in progress really has
+	cur   current
+	subID uint16 // packet id that the SUBSCRIBE in progress really has
 }
 
 // current is what was taken out of the PUBLISH that mochi is working on.
@@ -117,6 +117,9 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 func (c *conn) Write(b []byte) (int, error) {
 	if len(b) == 2 && b[0] == typeDisconnect && !c.v5.Load() {
 		return len(b), nil // before MQTT 5 a server has no DISCONNECT
+	}
+	if c.gate.window > 0 {
+		return c.gate.write(&c.w, b)
 	}
 	return c.w.put(b)
 }

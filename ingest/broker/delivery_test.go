@@ -43,7 +43,7 @@ func TestASubscriberGetsEverythingInItsReceiveMaximum(t *testing.T) {
 	for i := 1; i <= n; i++ {
 		p.send(p.pub("out/a", fmt.Sprint(i), 1, i))
 	}
-	seen := map[string]bool{}
+	seen := map[string]bool{} // in order, too
 	var unacked []string
 	for len(seen) < n {
 		m := s.recv()
@@ -53,7 +53,9 @@ func TestASubscriberGetsEverythingInItsReceiveMaximum(t *testing.T) {
 		_, _, _ = frameLength([]byte(m))
 		body := m[2:]
 		id := body[7:9]
-		seen[body[10:]] = true
+		if seen[body[10:]] = true; body[10:] != fmt.Sprint(len(seen)) {
+			t.Fatalf("message %s came as number %d", body[10:], len(seen))
+		}
 		unacked = append(unacked, id)
 		if len(unacked) > 20 {
 			t.Fatalf("%d messages without an ack, the client takes 20", len(unacked))
@@ -64,6 +66,36 @@ func TestASubscriberGetsEverythingInItsReceiveMaximum(t *testing.T) {
 			}
 			unacked = nil
 		}
+	}
+}
+
+func TestMessagesHeldBackComeAfterAReconnect(t *testing.T) {
+	r := start(t)
+	props := "\x11\x00\x00\x0e\x10\x21\x00\x02" // session expiry, Receive Maximum 2
+	s := r.dial().connect("s", true, true, props)
+	s.sub("out/#", 1)
+	for i := range 6 {
+		if err := r.b.Publish(t.Context(), "out/a", []byte(fmt.Sprint(i)), 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		s.recv() // and no ack
+	}
+	s.nc.Close()
+	eventually(t, "it is gone", func() bool { return r.b.Stats().Clients == 0 })
+	s = r.dial().connect("s", false, true, props)
+	seen := map[string]bool{}
+	for range 6 {
+		m := s.recv()
+		if len(m) < 13 || m[0]>>4 != 3 {
+			t.Fatalf("after %d messages: %x", len(seen), m)
+		}
+		seen[m[12:]] = true
+		s.send("\x40\x02" + m[9:11])
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d messages of 6 came: %v", len(seen), seen)
 	}
 }
 

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -27,7 +26,7 @@ func (h *hook) Provides(m byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished,
 		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers,
-		mqtt.OnWillSent, mqtt.OnRetainMessage, mqtt.OnRetainedExpired, mqtt.OnQosPublish:
+		mqtt.OnWillSent, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -113,6 +112,10 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	c.cl = cl
 	c.sess = h.b.session(cl.ID, c.rights().User, pk.Connect.Clean)
 	c.sess.adopt(c, v5, !v5 && pk.Connect.Clean)
+	if v5 {
+		c.gate.window = int(cl.Properties.Props.ReceiveMaximum)
+	}
+	cl.State.Inflight.ResetSendQuota(0) // of mochi's, none: it is the gate's
 	if r := h.b.cfg.Limits.PublishRate; r > 0 {
 		c.limiter = newLimiter(r)
 	}
@@ -125,7 +128,11 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if c == nil || c.sess == nil {
 		return
 	}
-	cl.State.Inflight.ResetReceiveQuota(1 << 30) // the window is the session's
+	cl.State.Inflight.ResetReceiveQuota(1 << 30)          // the window is the session's
+	for _, held := range cl.State.Inflight.GetAll(true) { // while the session was taken over
+		_ = cl.WritePacket(held)
+	}
+	c.live.Store(true)
 	c.rmu.Lock()
 	c.r.keepAlive(time.Duration(cl.State.Keepalive) * 3 * time.Second / 2) // [MQTT-3.1.2-22]
 	c.ready = true
@@ -145,7 +152,6 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 		return
 	}
 	c.sess.detach(c)
-	c.remember(cl)
 	h.b.unregister(c)
 	if !expire && !cl.IsTakenOver() {
 		h.b.saveSession(cl) // its time away begins
@@ -171,7 +177,6 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	}
 	cl.Net.Inline = false // never left over from a publish that ended early
 	c.cur = current{}
-	c.remember(cl)
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		return c.unwrap(pk), nil
@@ -181,12 +186,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 		// To mochi it is an ack of nothing.
 		return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}, nil
+	case packets.Puback, packets.Pubcomp:
+		c.gate.done(&c.w, pk.PacketID)
 	case packets.Pubrec:
-		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the client refuses it: mochi would not give its quota back
-			cl.State.Inflight.IncreaseSendQuota()
-			if _, ok := cl.State.Inflight.Get(pk.PacketID); !ok {
-				return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}, nil
-			}
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the client refuses it
+			c.gate.done(&c.w, pk.PacketID)
 		}
 	case packets.Disconnect:
 		if pk.FixedHeader.Remaining == 1 { // mochi does not read a reason code without properties
@@ -205,20 +209,6 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 	}
 	return pk, nil
-}
-
-// remember puts back what mochi has forgotten: it deletes a message that it had
-// held back for the client's receive maximum as soon as it is sent, so that its
-// ack would give no quota back, and that it would not be sent again after a
-// reconnect.
-func (c *conn) remember(cl *mqtt.Client) {
-	for _, pk := range c.released {
-		pk.Expiry = 0 // negative while it was held back
-		if cl.State.Inflight.Set(pk) {
-			atomic.AddInt64(&c.b.server.Info.Inflight, 1)
-		}
-	}
-	c.released = c.released[:0]
 }
 
 // unwrap takes the QoS, the id and the alias out of a PUBLISH.

@@ -51,12 +51,16 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		// Only this client's own goroutine waits here. What can't be queued
 		// behind it is dropped by mochi, and counted.
 		c.w.wait()
-		if pk.Expiry < 0 && pk.FixedHeader.Qos > 0 {
-			c.released = append(c.released, pk) // held back until now; this is the client's own goroutine
-		} else {
-			c.unreserve()
+		if c.live.Load() { // else it is the goroutine that reads the acks
+			c.gate.wait(c, l.WriteBuffer/2)
+		}
+		c.unreserve()
+		if pk.Expiry < 0 { // mochi had held it back: now it doesn't
+			pk.Expiry = 0
+			cl.State.Inflight.Set(pk)
 		}
 	case packets.Connack:
+		cl.State.Inflight.ResetSendQuota(0) // a session that was taken over has mochi's again
 		if cl.Properties.ProtocolVersion < 5 {
 			switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly
 			case packets.ErrNotAuthorized.Code, packets.ErrTopicNameInvalid.Code:
@@ -185,16 +189,6 @@ func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 
 // OnRetainedExpired runs on mochi's own goroutine.
 func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
-
-// OnQosPublish runs on the goroutine that publishes, before a message with QoS
-// 1 or 2 is queued. One beyond the client's receive maximum is not queued but
-// held back by mochi.
-func (h *hook) OnQosPublish(cl *mqtt.Client, _ packets.Packet, _ int64, _ int) {
-	c, m := connOf(cl), int(cl.Properties.Props.ReceiveMaximum)
-	if c != nil && m > 0 && cl.State.Inflight.Len() > m {
-		c.queued.Add(-1)
-	}
-}
 
 // reserve counts a message that mochi is about to queue for the client. mochi
 // drops what the queue can't hold, whatever its QoS; so whoever publishes is

@@ -32,7 +32,7 @@ func (w *writer) init(c *conn) {
 	}
 }
 
-// put takes all of b or fails. A peer that lets the buffer overflow is cut.
+// put takes all of b, which is whole packets, or fails. A peer that lets the buffer overflow is cut.
 func (w *writer) put(b []byte) (int, error) {
 	n := len(b)
 	w.mu.Lock()
@@ -44,6 +44,7 @@ func (w *writer) put(b []byte) (int, error) {
 		}
 		return 0, err
 	}
+	w.closed = b[0] == typeDisconnect // nothing may follow it
 	if !w.flushing && w.c.raw != nil {
 		b = b[w.tryLocked(b):]
 		if len(b) == 0 {

@@ -1,0 +1,128 @@
+package broker
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// gate holds messages to an MQTT 5 client back when as many are
+// unacknowledged as its Receive Maximum allows [MQTT-3.3.4-9], and keeps their
+// order. mochi has such a quota too, but sends what it held back in random
+// order, forgets it, and searches all of it at every ack; so mochi's is
+// switched off, and frames are held where they are written.
+type gate struct {
+	mu     sync.Mutex          // taken before writer.mu
+	window int                 // the client's Receive Maximum; 0: no gate
+	flight map[uint16]struct{} // ids on the wire
+	held   []byte              // whole PUBLISH frames, in order
+	space  chan struct{}       // not nil: closed when held has shrunk
+}
+
+// publishID returns the packet id of a PUBLISH frame, 0 at QoS 0.
+func publishID(frame []byte, head int) uint16 {
+	if frame[0]>>1&3 == 0 {
+		return 0
+	}
+	at := head + 2 + int(binary.BigEndian.Uint16(frame[head:]))
+	return binary.BigEndian.Uint16(frame[at:])
+}
+
+// write passes on what may go out now and holds the rest. b is whole frames.
+func (g *gate) write(w *writer, b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, from := len(b), 0
+	out := b[:0:0]
+	for at := 0; at < len(b); {
+		head, total, err := frameLength(b[at:])
+		if err != nil || total == 0 || at+total > len(b) {
+			break // not frames: none of ours, let it pass
+		}
+		f := b[at : at+total]
+		at += total
+		if f[0]>>4 != typePublish>>4 {
+			continue
+		}
+		id := publishID(f, head)
+		if len(g.held) == 0 && (id == 0 || len(g.flight) < g.window) {
+			g.fly(id)
+			continue
+		}
+		out = append(out, b[from:at-total]...)
+		from = at
+		g.held = append(g.held, f...)
+	}
+	if from == 0 {
+		out = b
+	} else {
+		out = append(out, b[from:]...)
+	}
+	if len(out) > 0 {
+		if _, err := w.put(out); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+func (g *gate) fly(id uint16) {
+	if id == 0 {
+		return
+	}
+	if g.flight == nil {
+		g.flight = map[uint16]struct{}{}
+	}
+	g.flight[id] = struct{}{}
+}
+
+// done is called when the client has finished with a message.
+func (g *gate) done(w *writer, id uint16) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.window == 0 {
+		return
+	}
+	delete(g.flight, id)
+	at := 0
+	for at < len(g.held) {
+		head, total, _ := frameLength(g.held[at:])
+		id := publishID(g.held[at:], head)
+		if id != 0 && len(g.flight) >= g.window {
+			break
+		}
+		g.fly(id)
+		at += total
+	}
+	if at == 0 {
+		return
+	}
+	_, _ = w.put(g.held[:at]) // an error of the socket shows at the reader
+	if g.held = g.held[at:]; len(g.held) == 0 {
+		g.held = nil
+	}
+	if g.space != nil {
+		close(g.space)
+		g.space = nil
+	}
+}
+
+// wait returns when fewer than limit bytes are held, or the connection ends.
+func (g *gate) wait(c *conn, limit int) {
+	for {
+		g.mu.Lock()
+		if len(g.held) < limit || c.closing.Load() {
+			g.mu.Unlock()
+			return
+		}
+		if g.space == nil {
+			g.space = make(chan struct{})
+		}
+		space := g.space
+		g.mu.Unlock()
+		select {
+		case <-space:
+		case <-c.done:
+			return
+		}
+	}
+}
