@@ -35,7 +35,7 @@ func TestTheQuickStartRaisesTheAlertsThatREADMEShows(t *testing.T) {
 	if len(want) < 4 {
 		t.Fatalf("README.md shows only %d kinds of lines", len(want))
 	}
-	lines := demo(t)
+	dir, lines := demo(t)
 	deadline := time.After(90 * time.Second)
 	var seen []string
 	for len(want) > 0 {
@@ -49,6 +49,40 @@ func TestTheQuickStartRaisesTheAlertsThatREADMEShows(t *testing.T) {
 		case <-deadline:
 			t.Fatalf("after 90 s these lines are missing: %v; it said\n%s", want, strings.Join(seen, "\n"))
 		}
+	}
+	go func() { // the demo must not wait for a reader; demo's cleanup closes the channel
+		for range lines {
+		}
+	}()
+	lookAround(t, dir)
+}
+
+// lookAround runs the commands that README.md shows beside the demo, and
+// compares how their output is laid out.
+func lookAround(t *testing.T, dir string) {
+	t.Helper()
+	ran := 0
+	for _, b := range readPage(t, "README.md").blocks(t) {
+		for _, c := range transcript(b.text) {
+			if !strings.HasPrefix(c.line, "bin/weir ") {
+				continue
+			}
+			ran++
+			cmd := exec.Command("sh", "-c", c.line+" -c configs/demo.yaml")
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("$ %s: %v\n%s", c.line, err, out)
+				continue
+			}
+			got, want := strings.Split(string(out), "\n"), strings.Split(c.output, "\n")
+			if len(got) != len(want) || strings.Join(strings.Fields(got[0]), " ") != strings.Join(strings.Fields(want[0]), " ") {
+				t.Errorf("$ %s\ngives\n%s\nthe page shows\n%s", c.line, out, c.output)
+			}
+		}
+	}
+	if ran < 3 {
+		t.Errorf("README.md shows only %d commands beside the demo", ran)
 	}
 }
 
@@ -73,10 +107,11 @@ func shape(l string) string {
 	return l
 }
 
-// demo starts test/demo.sh in a copy of what it needs and returns its lines.
-func demo(t *testing.T) <-chan string {
+// demo starts test/demo.sh in a copy of what it needs and returns the folder
+// and the lines that are printed.
+func demo(t *testing.T) (dir string, out <-chan string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	mqtt, http := freeAddress(t), freeAddress(t)
 	copyFile(t, filepath.Join(dir, "test", "demo.sh"), filepath.Join(root, "test", "demo.sh"), nil)
 	copyFile(t, filepath.Join(dir, "configs", "rules", "demo.yaml"), filepath.Join(root, "configs", "rules", "demo.yaml"), nil)
@@ -115,7 +150,7 @@ func demo(t *testing.T) <-chan string {
 		for range lines { // weir and the fleet have ended when the pipe is closed
 		}
 	})
-	return lines
+	return dir, lines
 }
 
 func copyFile(t *testing.T, to, from string, change *strings.Replacer) {
