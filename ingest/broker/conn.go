@@ -118,7 +118,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if len(b) == 2 && b[0] == typeDisconnect && !c.v5.Load() {
 		return len(b), nil // before MQTT 5 a server has no DISCONNECT
 	}
-	if c.gate.window > 0 {
+	if c.gate.window > 0 || !c.live.Load() {
 		return c.gate.write(&c.w, b)
 	}
 	return c.w.put(b)

@@ -85,17 +85,34 @@ func TestMessagesHeldBackComeAfterAReconnect(t *testing.T) {
 	s.nc.Close()
 	eventually(t, "it is gone", func() bool { return r.b.Stats().Clients == 0 })
 	s = r.dial().connect("s", false, true, props)
-	seen := map[string]bool{}
-	for range 6 {
+	for i := range 6 {
 		m := s.recv()
-		if len(m) < 13 || m[0]>>4 != 3 {
-			t.Fatalf("after %d messages: %x", len(seen), m)
+		if len(m) < 13 || m[0]>>4 != 3 || m[12:] != fmt.Sprint(i) {
+			t.Fatalf("message %d: %x", i, m)
 		}
-		seen[m[12:]] = true
 		s.send("\x40\x02" + m[9:11])
 	}
-	if len(seen) != 6 {
-		t.Errorf("%d messages of 6 came: %v", len(seen), seen)
+}
+
+func TestAQueueComesInOrderAfterAReconnect(t *testing.T) {
+	r := start(t)
+	s := r.dial().connect("s", false, false, "")
+	s.sub("out/#", 1)
+	s.send("\xe0\x00")
+	s.gone("DISCONNECT")
+	const n = 500
+	for i := range n {
+		if err := r.b.Publish(t.Context(), "out/a", []byte(fmt.Sprint(i)), 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = r.dial()
+	s.send(connectPacket("s", false, false, ""))
+	s.expect("CONNACK with the session", "\x20\x02\x01\x00")
+	for i := range n {
+		if m := s.recv(); len(m) < 12 || m[0]>>4 != 3 || m[11:] != fmt.Sprint(i) {
+			t.Fatalf("message %d: %q", i, m)
+		}
 	}
 }
 

@@ -25,10 +25,16 @@
 // peer over the bound is dropped. A full ring holds the publisher back: its
 // socket is not read (promise P6).
 //
+// What mochi sends passes the gate, which keeps it within the client's receive
+// maximum and in order. Plain publishes to subscribers at QoS 0 don't take that
+// way: deliveries of one socket read are gathered and written at once.
+//
 // Locks, in the order in which they may be taken:
 //
-//	conn.rmu (reader) ▸ session.mu ▸ conn.wmu
-//	Broker.mu, acker.mu: leaves
+//	conn.rmu (reader) ▸ session.mu ▸ writer.mu
+//	gate.mu ▸ writer.mu
+//	Broker.mu ▸ session.mu
+//	acker.mu, pending.mu: leaves
 //
 // No lock but conn.rmu is held while waiting for ring space; the committer and
 // the acker never take conn.rmu.

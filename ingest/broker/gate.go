@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math"
+	"slices"
 	"sync"
 )
 
@@ -9,10 +12,12 @@ import (
 // unacknowledged as its Receive Maximum allows [MQTT-3.3.4-9], and keeps their
 // order. mochi has such a quota too, but sends what it held back in random
 // order, forgets it, and searches all of it at every ack; so mochi's is
-// switched off, and frames are held where they are written.
+// switched off, and frames are held where they are written. The same is done,
+// for every client, with what mochi sends again after a reconnect.
 type gate struct {
 	mu     sync.Mutex          // taken before writer.mu
-	window int                 // the client's Receive Maximum; 0: no gate
+	open   bool                // CONNACK is out and what was queued is in order; before, all is held
+	window int                 // the client's Receive Maximum; 0: any number
 	flight map[uint16]struct{} // ids on the wire
 	held   []byte              // whole PUBLISH frames, in order
 	space  chan struct{}       // not nil: closed when held has shrunk
@@ -44,7 +49,7 @@ func (g *gate) write(w *writer, b []byte) (int, error) {
 			continue
 		}
 		id := publishID(f, head)
-		if len(g.held) == 0 && (id == 0 || len(g.flight) < g.window) {
+		if g.open && len(g.held) == 0 && (id == 0 || g.window == 0 || len(g.flight) < g.window) {
 			g.fly(id)
 			continue
 		}
@@ -66,7 +71,7 @@ func (g *gate) write(w *writer, b []byte) (int, error) {
 }
 
 func (g *gate) fly(id uint16) {
-	if id == 0 {
+	if id == 0 || g.window == 0 {
 		return
 	}
 	if g.flight == nil {
@@ -83,11 +88,50 @@ func (g *gate) done(w *writer, id uint16) {
 		return
 	}
 	delete(g.flight, id)
+	g.advanceLocked(w)
+}
+
+// start puts what is held into the order in which it was published, and opens
+// the gate. created returns when a message was published, in unix seconds.
+func (g *gate) start(w *writer, created func(id uint16) int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	type item struct {
+		frame []byte
+		at    int64
+		id    uint16
+	}
+	var items []item
+	for b := g.held; len(b) > 0; {
+		head, total, _ := frameLength(b)
+		it := item{frame: b[:total], at: math.MaxInt64, id: publishID(b, head)}
+		if it.id != 0 {
+			it.at = created(it.id)
+		}
+		items, b = append(items, it), b[total:]
+	}
+	// Ids are given in order, too, and start again at 1 after 65535.
+	slices.SortStableFunc(items, func(a, b item) int {
+		if a.at != b.at || a.id == 0 {
+			return cmp.Compare(a.at, b.at)
+		}
+		return cmp.Compare(int16(a.id-b.id), 0)
+	})
+	sorted := make([]byte, 0, len(g.held))
+	for _, it := range items {
+		sorted = append(sorted, it.frame...)
+	}
+	g.open, g.held = true, sorted
+	g.advanceLocked(w)
+}
+
+// advanceLocked sends as much of what is held as the window allows.
+func (g *gate) advanceLocked(w *writer) {
 	at := 0
 	for at < len(g.held) {
 		head, total, _ := frameLength(g.held[at:])
 		id := publishID(g.held[at:], head)
-		if id != 0 && len(g.flight) >= g.window {
+		if id != 0 && g.window > 0 && len(g.flight) >= g.window {
 			break
 		}
 		g.fly(id)

@@ -132,6 +132,10 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	for _, held := range cl.State.Inflight.GetAll(true) { // while the session was taken over
 		_ = cl.WritePacket(held)
 	}
+	c.gate.start(&c.w, func(id uint16) int64 {
+		pk, _ := cl.State.Inflight.Get(id)
+		return pk.Created
+	})
 	c.live.Store(true)
 	c.rmu.Lock()
 	c.r.keepAlive(time.Duration(cl.State.Keepalive) * 3 * time.Second / 2) // [MQTT-3.1.2-22]
