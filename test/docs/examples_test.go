@@ -52,16 +52,22 @@ func TestEveryYAMLBlockLoads(t *testing.T) {
 	}
 }
 
+// checkConfig checks a config as weir check does, beside a users file of the
+// name that pages use.
 func checkConfig(t *testing.T, b *block) {
 	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "users.yaml"), []byte("users: []\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	// What ${file:...} names is not on this machine.
 	text := regexp.MustCompile(`\$\{file:[^}]*\}`).ReplaceAllString(b.text, "from-a-file")
-	cfg, err := configs.Parse("weir.yaml", []byte(text), func(string) string { return "from-the-environment" })
+	cfg, err := configs.Parse(filepath.Join(dir, "weir.yaml"), []byte(text), func(string) string { return "from-the-environment" })
 	if err != nil {
 		t.Errorf("%v: %v", b, err)
 		return
 	}
-	if _, err := app.Sources(cfg); err != nil {
+	if _, err := app.Check(cfg); err != nil {
 		t.Errorf("%v: %v", b, err)
 	}
 }
