@@ -122,6 +122,7 @@ func (b *Broker) admit(nc net.Conn) *conn {
 		return nil
 	}
 	b.stats.Accepted.Add(1)
+	b.wg.Add(1) // until release; Close waits only after it has set the state
 	c := newConn(b, nc, addr)
 	b.conns[c] = struct{}{}
 	b.perAddr[addr]++
@@ -130,6 +131,7 @@ func (b *Broker) admit(nc net.Conn) *conn {
 
 // release takes a connection off the books.
 func (b *Broker) release(c *conn) {
+	defer b.wg.Done()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, c)
