@@ -88,7 +88,7 @@ func TestTheImageIsStaticHealthCheckedAndNotRoot(t *testing.T) {
 	if i, j := strings.LastIndex(all, "USER "), strings.Index(all, "FROM scratch"); i < j || strings.Contains(all[i:], "USER root") || strings.Contains(all[i:], "USER 0") {
 		t.Error("the last user is not the one without rights")
 	}
-	main, err := os.ReadFile(filepath.Join(root, "cmd/weir/run.go"))
+	main, err := os.ReadFile(filepath.Join(root, "cmd/weir/main.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
