@@ -103,7 +103,7 @@ func (r *Runner) Seek(ctx context.Context, seq uint64, reset func() error) error
 			}
 		}
 		r.cursor = eventlog.Cursor{Consumer: r.cfg.Name, Partition: r.Partition(), Seq: seq - 1, Records: before, Start: before}
-		r.dirty = true
+		r.dirty, r.moved = true, true
 		if err := r.open(ctx); err != nil {
 			return err
 		}

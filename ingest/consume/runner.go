@@ -82,13 +82,10 @@ type Runner struct {
 	cursor  eventlog.Cursor
 	saved   time.Time
 	dirty   bool
+	moved   bool // Seek was called
 	unsaved bool // the last attempt to save failed, and the log says so
 	reader  *eventlog.Reader
-	fault   struct { // the message that was blamed last
-		seq      uint64
-		message  uint32
-		attempts int
-	}
+	faults  map[place]int // attempts at which a message was blamed, since the last batches were settled
 }
 
 type request struct {
@@ -147,7 +144,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			return fmt.Errorf("start consumer %s: %w", r.cfg.Name, err)
 		}
 		r.failed(err)
-		if r.pause(ctx, r.cfg.RetryMin, attempt) != nil {
+		if err := r.pause(ctx, r.cfg.RetryMin, attempt); err != nil && !errors.Is(err, errMoved) {
 			return nil
 		}
 	}
@@ -172,7 +169,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			for _, b := range batches {
 				b.Release()
 			}
-			if err != nil { // only when ctx ended
+			if err != nil && !errors.Is(err, errMoved) { // only when ctx ended
 				break
 			}
 		}
@@ -311,8 +308,12 @@ func (r *Runner) waitNext(ctx context.Context) (*event.Batch, error) {
 	}
 }
 
+// errMoved is returned by pause when Seek has moved the consumer meanwhile: the
+// batches in hand are not its next ones any more.
+var errMoved = errors.New("the consumer was moved")
+
 // deliver hands batches to the consumer until they are dealt with. It returns
-// an error only when ctx ends first.
+// an error only when ctx ends first, or errMoved.
 func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
 	var dead []event.Dead // given up after retries
 	work := batches
@@ -350,13 +351,20 @@ func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
 	}
 }
 
+// place is a message of the partition.
+type place struct {
+	seq     uint64
+	message uint32
+}
+
 // blame counts the attempts of one message and says when they are used up.
 func (r *Runner) blame(seq uint64, message uint32) bool {
-	if r.fault.seq != seq || r.fault.message != message {
-		r.fault.seq, r.fault.message, r.fault.attempts = seq, message, 0
+	if r.faults == nil {
+		r.faults = map[place]int{}
 	}
-	r.fault.attempts++
-	return r.fault.attempts >= r.cfg.MaxAttempts
+	p := place{seq, message}
+	r.faults[p]++
+	return r.faults[p] >= r.cfg.MaxAttempts
 }
 
 // handle calls the consumer and turns a panic into an error: a fault of one
@@ -393,6 +401,7 @@ func (r *Runner) settle(ctx context.Context, batches []*event.Batch, out event.O
 	c.Filtered += uint64(out.Filtered)
 	c.Dead += uint64(len(out.Dead))
 	r.dirty = true
+	clear(r.faults)
 	m := r.cfg.Metrics
 	m.records.WithLabelValues(r.cfg.Name, r.part, "delivered").Add(float64(delivered))
 	m.records.WithLabelValues(r.cfg.Name, r.part, "filtered").Add(float64(out.Filtered))
@@ -441,7 +450,8 @@ func (r *Runner) failed(err error) {
 	r.publish("retrying", err)
 }
 
-// pause waits before the next attempt: exponential with jitter.
+// pause waits before the next attempt: exponential with jitter. Requests are
+// served meanwhile.
 func (r *Runner) pause(ctx context.Context, base time.Duration, attempt int) error {
 	d := base << min(attempt, 16)
 	if d > r.cfg.RetryMax && base <= r.cfg.RetryMax || d <= 0 {
@@ -451,11 +461,19 @@ func (r *Runner) pause(ctx context.Context, base time.Duration, attempt int) err
 	t := time.NewTimer(d)
 	defer t.Stop()
 	r.saveIfDue(ctx, false)
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		select {
+		case <-t.C:
+			return nil
+		case req := <-r.requests:
+			r.moved = false
+			req.done <- req.do(ctx)
+			if r.moved {
+				return errMoved
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -1,31 +1,59 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// lockDir takes the data directory for this process. The lock ends with it,
-// however it ends.
-func lockDir(dir string) (*os.File, error) {
+// lockDir takes the data directory for this process, waiting a while for
+// another to give it back. The lock ends with the process, however that ends.
+func lockDir(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
 	path := filepath.Join(dir, "LOCK")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+	deadline := time.Now().Add(wait)
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
 		}
-		return nil, fmt.Errorf("lock the data directory: %w", err)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("lock the data directory: %w", err)
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			defer f.Close()
+			return nil, fmt.Errorf("%s: %w%s", dir, ErrLocked, holder(path))
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	// Who holds it is for people; the lock itself says whether somebody does.
+	if err := f.Truncate(0); err == nil {
+		fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	return f, nil
+}
+
+// holder says which process has noted itself in the lock file.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	if pid := strings.TrimSpace(string(b)); err == nil && pid != "" {
+		return " (process " + pid + ")"
+	}
+	return ""
 }
 
 // freeBytes returns what an unprivileged process may still write to the file

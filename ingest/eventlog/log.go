@@ -28,6 +28,7 @@ type Config struct {
 
 	MaxAge   time.Duration // batches older than this are removed; 0 keeps them
 	MaxBytes int64         // all partitions together; 0 is unlimited
+	LockWait time.Duration // how long to wait for another process to give Dir back; default: not at all
 	MinFree  int64         // bytes the file system must have free for an append (embedded only)
 
 	BatchBytes int           // how much one append takes; default 256 KiB
@@ -103,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 
 func (l *Log) open(ctx context.Context) error {
 	if l.cfg.URL == "embedded" {
-		if err := l.startEmbedded(); err != nil {
+		if err := l.startEmbedded(ctx); err != nil {
 			return err
 		}
 	} else {
@@ -247,11 +248,11 @@ func redactURL(u string) string {
 	return u
 }
 
-func (l *Log) startEmbedded() error {
+func (l *Log) startEmbedded(ctx context.Context) error {
 	if err := os.MkdirAll(l.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	f, err := lockDir(l.cfg.Dir)
+	f, err := lockDir(ctx, l.cfg.Dir, l.cfg.LockWait)
 	if err != nil {
 		return err
 	}

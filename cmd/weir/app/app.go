@@ -105,6 +105,7 @@ func (a *App) Open(ctx context.Context) error {
 	c := a.cfg
 	lcfg := logConfig(c, a.log)
 	lcfg.Decode = a.decoding.decode
+	lcfg.LockWait = lockWait
 	var err error
 	if a.events, err = eventlog.Open(ctx, lcfg); err != nil {
 		return fmt.Errorf("open the event log: %w", err)
@@ -132,6 +133,10 @@ func (a *App) Open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// lockWait is how long weir waits for the data directory: a command that looks
+// at it, or a weir that is about to end, holds it for a moment.
+const lockWait = 3 * time.Second
 
 // logConfig converts the config's section log.
 func logConfig(c *configs.Config, log *slog.Logger) eventlog.Config {

@@ -106,6 +106,9 @@ func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer,
 // evaluating the same records again gives the same ids, which are in the log
 // already. It also puts the rule set of the config in force if another one is.
 func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
+	if err := awaitDurable(ctx, c.mark, c.pending); err != nil { // before a replay: what is on its way counts
+		return err
+	}
 	c.written = map[string]struct{}{}
 	c.until = c.partition.Head().Seq
 	c.mu.Lock()
