@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,16 +52,21 @@ func seed(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(n, 0))
 }
 
-func TestKillNineUnderLoadLosesNothingAcknowledged(t *testing.T) {
+func TestEndingUnderLoadLosesNothingAcknowledged(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		qos, version string
 		log          string
 		count        int
+		rate         int // messages a second; 0: as fast as it goes
+		longest      int // ms from the start to the end of a round, at most
 		rounds       int
+		stop         []syscall.Signal // how it is stopped, in turn; none: kill -9
 	}{
-		{"QoS 1 in two partitions", "1", "3.1.1", "partitions: 2, min_free: 64MiB", 80_000, 5},
-		{"QoS 2 by MQTT 5 in one partition", "2", "5", "partitions: 1, linger: 2ms, min_free: 64MiB", 30_000, 3},
+		{"kill -9 under QoS 1 in two partitions", "1", "3.1.1", "partitions: 2, min_free: 64MiB", 60_000, 9000, 1200, 4, nil},
+		{"kill -9 under all the QoS 1 load that there can be", "1", "5", "partitions: 1, min_free: 64MiB", 150_000, 0, 300, 4, nil},
+		{"kill -9 under QoS 2 by MQTT 5 in one partition", "2", "5", "partitions: 1, linger: 2ms, min_free: 64MiB", 30_000, 9000, 1200, 3, nil},
+		{"QoS 1, stopped in an orderly way", "1", "5", "partitions: 2, min_free: 64MiB", 50_000, 9000, 1200, 4, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rnd := seed(t)
@@ -73,19 +79,34 @@ func TestKillNineUnderLoadLosesNothingAcknowledged(t *testing.T) {
 			})
 			w.Start(t)
 			load := w.Load(t, "--qos", tt.qos, "--mqtt-version", tt.version, "--reconnect", "--acked-file", acked,
-				"--count", fmt.Sprint(tt.count), "--connections", "10", "--devices", "40", "--window", "200", "--rate", "9000")
+				"--count", fmt.Sprint(tt.count), "--connections", "10", "--devices", "40", "--window", "200", "--rate", fmt.Sprint(tt.rate))
 			seen := map[string]rules.Status{} // lasting alerts, by rule and key
-			for round := 1; load.Alive() && round <= tt.rounds; round++ {
-				at := time.Duration(100+rnd.IntN(1400)) * time.Millisecond
+			records := uint64(0)
+			// The last kill comes while every connection still has something to send.
+			for round := 1; round <= tt.rounds && records < uint64(tt.count)/2; round++ {
+				at := time.Duration(30+rnd.IntN(tt.longest)) * time.Millisecond
 				time.Sleep(at) // the random moment
 				remember(t, w, seen)
-				w.Kill()
+				how := "kill -9"
+				if len(tt.stop) > 0 {
+					s := tt.stop[round%len(tt.stop)]
+					how = fmt.Sprintf("%v, which took %v", s, orderly(t, w, s))
+				} else {
+					w.Kill()
+				}
 				if rnd.IntN(2) == 0 {
 					w.Audit(t) // reads the data directory itself
 				}
 				w.Start(t)
 				a := w.Audit(t)
-				t.Logf("round %d: killed after %v; %d records in the log", round, at, a.Partitions[0].Records)
+				records = 0
+				for _, p := range a.Partitions {
+					records += p.Records
+				}
+				t.Logf("round %d: ended after %v by %s; %d records in the log", round, at, how, records)
+				if rnd.IntN(2) == 0 { // under load, so that some of what the rules derive is not durable yet
+					w.MustCLI(t, "events", "replay", "--consumer", "rules", "--from", "all")
+				}
 				goOn(t, w, seen)
 			}
 			b := process.Loaded(t, load, 2*process.Patience)
@@ -111,6 +132,19 @@ func TestKillNineUnderLoadLosesNothingAcknowledged(t *testing.T) {
 			process.CheckRecord(t, record, inLog, want)
 		})
 	}
+}
+
+// orderly stops weir as an operator or a service manager does.
+func orderly(t *testing.T, w *process.Weir, s syscall.Signal) time.Duration {
+	t.Helper()
+	took := w.StopWith(t, s)
+	if promised := 10 * time.Second; took > promised+5*time.Second { // the machine may be loaded
+		t.Errorf("weir took %v to stop, want %v", took, promised)
+	}
+	if n := len(w.Proc().Err.Lines("weir has stopped")); n != 1 {
+		t.Errorf("the log says %d times that weir has stopped, want once", n)
+	}
+	return took.Round(time.Millisecond)
 }
 
 // lasting are the rules whose alerts, once there, stay to the end.
@@ -260,4 +294,21 @@ func checkReplay(t *testing.T, w *process.Weir, before []console.Line) {
 		t.Errorf("a replay of the log added %d records to it, want none", len(after)-len(before))
 	}
 	w.Audit(t)
+}
+
+func TestASecondWeirOnTheSameDataIsRefused(t *testing.T) {
+	first := process.New(t, process.Setup{Log: "partitions: 1, min_free: 64MiB"})
+	first.Start(t)
+	second := process.New(t, process.Setup{Dir: first.Data, Log: "partitions: 1, min_free: 64MiB"})
+	p := second.Launch(t)
+	if status := p.Wait(t, process.Patience); status != 1 {
+		t.Errorf("the second weir ended with status %d, want 1", status)
+	}
+	for _, want := range []string{first.Data, "in use by another process", fmt.Sprintf("process %d", first.Proc().PID())} {
+		if !strings.Contains(p.Err.String(), want) {
+			t.Errorf("the second weir does not say %q:\n%s", want, p.Err)
+		}
+	}
+	first.Ready(t)
+	process.Loaded(t, first.Load(t, "--count", "1000", "--connections", "2"), process.Patience)
 }
