@@ -15,13 +15,15 @@ usage() {
   cat <<'END'
 usage: test/e2ebench.sh [--json] [--systems LIST] [--cases LIST]
 
-  --systems LIST  of weir, mochi, mosquitto, telegraf (default all that are there)
+  --systems LIST  of weir, mochi, mosquitto, telegraf (which reads from mosquitto); or none (default all that are there)
   --cases LIST    measurements of weir alone after the comparison: window-400, 5x1000, 1x1000, qos0, qos2, mqtt5,
                   rate, rate-linger, subscriber, idle, influxdb; or all
   --json          print every run and the summary as JSON
 
 environment:
-  COUNT=1000000 CONNECTIONS=50 WINDOW=100   the load of the comparison
+  COUNT=1000000 CONNECTIONS=50 WINDOW=100 QOS=1   the load of the comparison
+  SUBSCRIBER=1                              attach a client that takes all of the traffic at QoS 0 besides
+  IDLE_CONNECTIONS=19000                    of the case idle
   REPEATS=3                                 rounds; figures are medians
   TIMEOUT=180                               seconds that one run may take
   E2E_DIR                                   where data goes; a real disk, since weir waits for it
@@ -34,7 +36,7 @@ example:
 END
 }
 
-json=0 systems= cases=
+json=0 systems=weir,mochi,mosquitto,telegraf,ekuiper cases=
 while [ $# -gt 0 ]; do
   case $1 in
   --json) json=1 ;;
@@ -45,7 +47,7 @@ while [ $# -gt 0 ]; do
   esac
   shift || { say "e2ebench: the last argument wants a value" && exit 2; }
 done
-COUNT=${COUNT:-1000000} CONNECTIONS=${CONNECTIONS:-50} WINDOW=${WINDOW:-100} REPEATS=${REPEATS:-3} TIMEOUT=${TIMEOUT:-180}
+COUNT=${COUNT:-1000000} QOS=${QOS:-1} CONNECTIONS=${CONNECTIONS:-50} WINDOW=${WINDOW:-100} IDLE_CONNECTIONS=${IDLE_CONNECTIONS:-19000} REPEATS=${REPEATS:-3} TIMEOUT=${TIMEOUT:-180}
 WEIR=${WEIR:-bin/weir} SIMULATOR=${SIMULATOR:-bin/simulator} MOCHI=${MOCHI:-bin/mochi}
 MOSQUITTO=${MOSQUITTO:-$(PATH=$PATH:/usr/sbin command -v mosquitto)}
 TELEGRAF=${TELEGRAF:-$(command -v telegraf)}
@@ -64,13 +66,14 @@ absent() {
     [ -x "$MOSQUITTO" ] || echo "mosquitto, which it reads from, is not installed"
     [ -x "$TELEGRAF" ] || echo "telegraf is not installed: TELEGRAF may say where it is"
     ;;
+  ekuiper) echo "this script has no set-up for it" ;;
   *) echo "not a system that this script knows" ;;
   esac
 }
 
 root=$(mktemp -d "${E2E_DIR:-${TMPDIR:-/tmp}}/e2ebench.XXXXXX") || die "cannot make a folder for the data"
-runs=$root/runs.jsonl
-: >"$runs"
+runs=$root/runs.jsonl idle=$root/idle.jsonl
+: >"$runs" >"$idle"
 trap 'stop_all; rm -rf "$root"' EXIT
 trap 'exit 130' INT TERM
 [ "$(stat -f -c %T "$root")" != tmpfs ] || die "$root is in memory: set E2E_DIR to a folder on a disk, or weir has none to wait for"
@@ -99,9 +102,9 @@ drain() {
 
 # measure LABEL SYSTEM BENCH-ARGS...: one run, whose figures are appended to $runs.
 measure() {
-  local label=$1 name=$2 load1 c0 c1 s0 s1 b0 b1 t0 t1 status acked balanced=null
+  local label=$1 name=$2 load1 c0 c1 s0 s1 b0 b1 t0 t1 t2 status acked audit=null
   shift 2
-  dir=$(mktemp -d "$root/run.XXXXXX") stats='{}' sink='' sink_kind=${sink_kind:-count}
+  dir=$(mktemp -d "$root/run.XXXXXX") stats='' sink='' sink_kind=${sink_kind:-count}
   case $name in weir | telegraf) if [ "$sink_kind" = influxd ]; then start_influxd; else start_sink; fi ;; esac
   "start_$name"
   [ -n "${attach:-}" ] && "$attach"
@@ -115,13 +118,13 @@ measure() {
   [ $status -eq 0 ] || say "  $label: $(tail -n 1 "$dir/bench.err")"
   acked=$(jq .acked "$dir/bench.json")
   [ "$sinks" = 1 ] && drain "$acked"
-  c1=$(cpu_ticks "${system[@]}") s1=$(cpu_ticks $sink) b1=$(busy_ticks)
+  c1=$(cpu_ticks "${system[@]}") s1=$(cpu_ticks $sink) b1=$(busy_ticks) t2=$(date +%s.%N)
   alive "${system[@]}" || die "$label: $name has ended during the run; see its last lines: $(tail -n 3 "$dir/$name.log")"
-  [ "$name" = weir ] && balanced=$("$WEIR" audit -c "$dir/weir.yaml" --json | jq .balanced)
+  [ "$name" = weir ] && audit=$("$WEIR" audit -c "$dir/weir.yaml" --json)
   jq -c --arg run "$label" --arg system "$name" --arg durable "$durable" --argjson sinks "$sinks" --argjson status $status \
     --argjson cpu $((c1 - c0)) --argjson sink_cpu $((s1 - s0)) --argjson busy $((b1 - b0)) --argjson ticks "$ticks" \
-    --argjson t0 "$t0" --argjson t1 "$t1" --argjson t2 "$(date +%s.%N)" --argjson load1 "$load1" --argjson balanced "$balanced" \
-    --argjson peak "$(memory_kib VmHWM "${system[@]}")" --argjson cores "$(nproc)" --argjson sink "${stats:-{\}}" --argjson extra "${extra:-{\}}" \
+    --argjson t0 "$t0" --argjson t1 "$t1" --argjson t2 "$t2" --argjson load1 "$load1" --argjson audit "${audit:-null}" \
+    --argjson peak "$(memory_kib VmHWM "${system[@]}")" --argjson cores "$(nproc)" --argjson sink "${stats:-null}" \
     -f test/peers/run.jq "$dir/bench.json" >>"$runs" || die "$label: the figures could not be put together"
   [ -n "${attach:-}" ] && "${attach}_done"
   tail -n 1 "$runs" | progress_line
@@ -136,19 +139,22 @@ profile_if_asked() {
   (sleep 0.3 && curl -sf "$api/debug/pprof/profile?seconds=${PROFILE_SECONDS:-2}" -o "$PROFILE") &
 }
 
+# present_of LIST prints the systems of it that are there.
+present_of() {
+  local name
+  for name in $(tr , ' ' <<<"$1"); do [ -n "$(absent "$name")" ] || echo "$name"; done
+}
+
 compare() {
-  local name why round present=() missing=()
-  for name in $(tr , ' ' <<<"${systems:-weir,mochi,mosquitto,telegraf}"); do
-    why=$(absent "$name" | head -n 1)
-    if [ -z "$why" ]; then present+=("$name"); else missing+=("$name: $why"); fi
-  done
-  [ ${#missing[@]} -gt 0 ] && printf 'absent: %s\n' "${missing[@]}" >&2
-  [ ${#present[@]} -gt 0 ] || die "none of these systems is there"
+  local name round present
+  for name in $(tr , ' ' <<<"$systems"); do absent "$name" | sed "s/^/absent: $name: /" >&2; done
+  present=$(present_of "$systems")
+  [ -n "$present" ] || die "none of these systems is there"
+  [ -n "${PROFILE:-}" ] && PPROF=true
   for ((round = 1; round <= REPEATS; round++)); do
-    say "round $round of $REPEATS: $COUNT events, $CONNECTIONS connections, QoS 1, window $WINDOW"
-    for name in "${present[@]}"; do
-      [ -n "${PROFILE:-}" ] && PPROF=true
-      measure compare "$name" --count "$COUNT" --connections "$CONNECTIONS" --window "$WINDOW"
+    say "round $round of $REPEATS: $COUNT events, $CONNECTIONS connections, QoS $QOS, window $WINDOW"
+    for name in $present; do
+      attach=${SUBSCRIBER:+attach_subscriber} measure compare "$name" --count "$COUNT" --connections "$CONNECTIONS" --window "$WINDOW" --qos "$QOS"
     done
   done
 }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Measurements of weir alone, under other loads than that of the comparison. Sourced.
+# Measurements of weir alone, under other loads than that of the comparison; and
+# the memory of quiet connections. Sourced.
 
 all_cases="window-400 5x1000 1x1000 qos0 qos2 mqtt5 rate rate-linger subscriber influxdb idle"
 
@@ -16,8 +17,12 @@ expand_cases() {
 }
 
 run_case() {
-  local round rate_count=200000
+  local round name rate_count=200000
   say "case $1"
+  if [ "$1" = idle ]; then # memory needs no repeats
+    for name in $(present_of weir,mochi,mosquitto); do measure_idle "$name"; done
+    return
+  fi
   for ((round = 1; round <= REPEATS; round++)); do
     case $1 in
     window-400) measure "$1" weir --count "$COUNT" --connections 50 --window 400 ;;
@@ -33,7 +38,6 @@ run_case() {
       [ -x "$INFLUXD" ] || { say "  absent: $INFLUXD is not there: run make tools" && return; }
       sink_kind=influxd measure "$1" weir --count "$COUNT"
       ;;
-    idle) measure_idle && return ;; # memory does not need repeats
     esac
   done
 }
@@ -68,29 +72,27 @@ note_run() {
   echo "$last" >>"$runs"
 }
 
-# measure_idle: memory of many quiet connections, each of which publishes once a minute.
+# measure_idle SYSTEM: memory of many quiet connections, each of which publishes
+# once a minute.
 measure_idle() {
-  local n=${IDLE_CONNECTIONS:-19000} limit before during i pid
-  limit=$(ulimit -n)
+  local name=$1 n=$IDLE_CONNECTIONS limit before now peak=0 i pid
+  limit=$(ulimit -n) # of each of the two processes
   [ "$limit" = unlimited ] || [ "$limit" -gt $((n + 500)) ] || n=$((limit - 500))
-  dir=$(mktemp -d "$root/run.XXXXXX")
-  start_sink
-  start_weir
+  dir=$(mktemp -d "$root/run.XXXXXX") attach=
+  [ "$name" = weir ] && start_sink
+  "start_$name"
   sleep 2
   before=$(memory_kib VmRSS "${system[@]}")
   launch idle timeout "$TIMEOUT" "$SIMULATOR" bench --broker "tcp://$broker" --json --quiet --idle-connections "$n" --interval 1m --duration 75s
   pid=$launched
-  during=0
-  for ((i = 0; i < 160; i++)); do
-    alive "$pid" || break
-    local now
+  while alive "$pid"; do
     now=$(memory_kib VmRSS "${system[@]}")
-    [ "$now" -gt "$during" ] && during=$now
+    [ "$now" -gt "$peak" ] && peak=$now
     sleep 1
   done
-  wait "$pid"
-  jq -c --argjson before "$before" --argjson during "$during" '. + {before_kib: $before, during_kib: $during}' "$dir/idle.out" >"$root/idle.json"
-  say "  idle: $(jq -c . "$root/idle.json")"
-  say "  idle: $(((during - before) * 1024 / n)) bytes a connection with $n connections, at most $((during / 1024)) MiB, $((before / 1024)) MiB before"
+  wait "$pid" || say "  idle $name: $(tail -n 1 "$dir/idle.log")"
+  jq -c --arg system "$name" --argjson before "$before" --argjson peak "$peak" '{system: $system, before_mib: ($before / 1024), peak_mib: ($peak / 1024),
+    kib_per_connection: (($peak - $before) / ([.open_at_end, 1] | max))} + .' "$dir/idle.out" >>"$idle"
   stop_all
+  rm -rf "$dir"
 }

@@ -5,7 +5,7 @@
 progress_line() {
   jq -r '"  \(.label) \(.system): \(.events_per_second|round)/s, \(.cpu_seconds_per_million*100|round/100) CPU s per million, " +
     "ack p50 \(.ack_ms.p50//0|.*100|round/100) p99 \(.ack_ms.p99//0|.*100|round/100) ms, " +
-    "lost \(.lost // "-"), peak \(.peak_memory_mib|round) MiB, load \(.load_average), others \(.others_cores*100|round/100) cores" +
+    "lost \(.lost // "-"), \(.events_per_append//0|round) an append, \(.lines_per_write//0|round) a write, peak \(.peak_memory_mib|round) MiB, load \(.load_average), others \(.others_cores*100|round/100) cores" +
     (if .ok then "" else "  FAILED" end)' >&2
 }
 
@@ -22,6 +22,7 @@ summary='
     cpu_seconds_per_million: (map(.cpu_seconds_per_million) | median),
     ack_p50_ms: (map(.ack_ms.p50 // 0) | median), ack_p99_ms: (map(.ack_ms.p99 // 0) | median),
     peak_memory_mib: (map(.peak_memory_mib) | median),
+    events_per_append: (map(.events_per_append // empty) | median), lines_per_write: (map(.lines_per_write // empty) | median),
     lost: (map(.lost) | worst), repeated: (map(.repeated) | worst), invented: (map(.invented) | worst),
     out_of_order_acks: (map(.out_of_order_acks) | worst),
     others_cores: (map(.others_cores) | max), note: (map(.note // empty) | last), ok: all(.ok)
@@ -38,7 +39,7 @@ machine() {
 }
 
 report_json() {
-  jq -s --argjson machine "$(machine)" --argjson count "$COUNT" "{machine: \$machine, count: \$count, summary: ($summary), runs: .}" "$runs"
+  jq -s --argjson machine "$(machine)" --argjson count "$COUNT" "{machine: \$machine, count: \$count, summary: ($summary), runs: ., idle: \$idle}" --slurpfile idle "$idle" "$runs"
 }
 
 # table COLUMNS: prints tab-separated input in columns of equal width.
@@ -48,7 +49,7 @@ report_text() {
   machine | jq -r '"\(.date)  \(.weir)  \(.cores) x \(.cpu)  Linux \(.kernel)  \(.filesystem)"'
   if [ "$systems" != none ]; then
     echo
-    echo "$COUNT events, $CONNECTIONS connections, QoS 1, window $WINDOW; medians of $REPEATS; until the sink has them, or the ack where there is none"
+    echo "$COUNT events, $CONNECTIONS connections, QoS $QOS, window $WINDOW; medians of $REPEATS; until the sink has them, or the ack where there is none"
     {
       printf 'system\tevents/s\tslowest-fastest\tto weir\tCPU s/million\tto weir\tdurable\tin the sink\tlost\trepeated\tinvented\tdisorder\tack p50/p99 ms\tpeak MiB\tothers, cores\n'
       jq -rs "$summary"'
@@ -64,13 +65,22 @@ report_text() {
     echo
     echo "weir alone"
     {
-      printf 'case\tload\tevents/s\tCPU s/million\tack p50/p99 ms\tlost\trepeated\tdisorder\tpeak MiB\tothers, cores\tnote\n'
+      printf 'case\tload\tevents/s\tCPU s/million\tack p50/p99 ms\tlost\trepeated\tdisorder\tevents/append\tlines/write\tpeak MiB\tothers, cores\tnote\n'
       jq -rs "$summary"'
         | def n: if . == null then "-" else . end; def r2: . * 100 | round / 100;
         .[] | select(.label != "compare") |
         [.label, "\(.connections) x \(.window) QoS \(.qos)", (.events_per_second|round), (.cpu_seconds_per_million|r2),
-         "\(.ack_p50_ms|r2)/\(.ack_p99_ms|r2)", (.lost|n), (.repeated|n), .out_of_order_acks, (.peak_memory_mib|round),
-         (.others_cores|r2), (.note // "")] | @tsv' "$runs"
+         "\(.ack_p50_ms|r2)/\(.ack_p99_ms|r2)", (.lost|n), (.repeated|n), .out_of_order_acks, (.events_per_append//0|round),
+         (.lines_per_write//0|round), (.peak_memory_mib|round), (.others_cores|r2), (.note // "")] | @tsv' "$runs"
+    } | table
+  fi
+  if [ -s "$idle" ]; then
+    echo
+    echo "quiet connections, each publishing once a minute"
+    {
+      printf 'system\tconnections\trefused\tdropped\tKiB a connection\tMiB before\tpeak MiB\tack p50/p99 ms\n'
+      jq -r 'def r1: . * 10 | round / 10; [.system, .open_at_end, .refused + .failed, .dropped, (.kib_per_connection|r1), (.before_mib|round),
+        (.peak_mib|round), "\(.ack_latency_ms.p50|r1)/\(.ack_latency_ms.p99|r1)"] | @tsv' "$idle"
     } | table
   fi
 }

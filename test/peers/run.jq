@@ -17,9 +17,12 @@
     lost: (if $sinks == 1 then ([.acked - $arrived, 0] | max) else null end),
     repeated: (if $sinks == 1 then ($sink.lines - $arrived) else null end),       # under the same identity: counts once
     invented: (if $sinks == 1 then ([$arrived - .sent, 0] | max) else null end),  # under another identity
-    books_balanced: $balanced,
+    books_balanced: (if $audit then $audit.balanced else null end),
+    # How much one append, which is one fsync, and one write to the sink took.
+    events_per_append: (if $audit then .acked / ([$audit.partitions[].head] | add) else null end),
+    lines_per_write: (if $sink.writes then $sink.lines / ([$sink.writes, 1] | max) else null end),
     load_average: $load1,
     # Cores that other programs took from this run.
     others_cores: ([($busy - $cpu - $sink_cpu) / $ticks - .generator_cpu_seconds, 0] | max / ($t2 - $t0)),
-    ok: ($status == 0 and $balanced != false and ($sinks == 0 or (.acked <= $arrived and $arrived <= .sent)))
-  } + $extra
+    ok: ($status == 0 and ($audit | . == null or .balanced) and ($sinks == 0 or (.acked <= $arrived and $arrived <= .sent)))
+  }
