@@ -73,7 +73,7 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"a time unit without a field", "sources:\n  - {name: a, topic: a, time: {unit: ms}}\n", `2:31: source "a": time has a unit or zone and no field`, ""},
 		{"a device that is neither", "sources:\n  - {name: a, topic: a, device: {format: \"%x\"}}\n", "2:33: want either a text or a field", `write "{device}" or {field: id}`},
 		{"a sink without a type", sink("{name: x}"), `4:5: sink "x" has no type`, "set one of influxdb, webhook, mqtt"},
-		{"a sink with two types", sink("{name: x, webhook: {url: \"http://h\"}, mqtt: {url: \"mqtt://h\", topic: t}}"), `4:43: sink "x" has more than one type: webhook, mqtt`, "make them two sinks"},
+		{"a sink with two types", sink("{name: x, webhook: {url: \"http://h\"}, mqtt: {url: \"mqtt://h\"}}"), `4:43: sink "x" has more than one type: webhook, mqtt`, "make them two sinks"},
 		{"a sink with the name of a consumer", sink("{name: rules, webhook: {url: \"http://h\"}}"), `4:12: sink "rules": this is the name of a consumer of weir's own`, ""},
 		{"a sink with a name that is none", sink("{name: a b, webhook: {url: \"http://h\"}}"), `4:12: sink "a b": the name has other characters`, ""},
 		{"a sink without an address", sink("{name: x, webhook: {timeout: 1s}}"), `4:24: sink "x": webhook.url is missing or empty`, "e.g. https://example.com/hook"},
@@ -81,8 +81,8 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"an InfluxDB without a bucket", sink("{name: x, influxdb: {url: \"http://h\"}}"), `4:25: sink "x": influxdb.bucket is missing`, ""},
 		{"a token for InfluxDB 1.8 beside a user", sink("{name: x, influxdb: {url: \"http://h\", database: d, token: t, username: u}}"), `4:66: sink "x": influxdb.token and sink "x": influxdb.username are both set`, ""},
 		{"a place to start that is none", sink("{name: x, start: yesterday, webhook: {url: \"http://h\"}}"), "4:22: want the place in the log to start at", ""},
-		{"a filter to publish to", sink("{name: x, mqtt: {url: \"mqtt://h\", topic: a/#}}"), `4:46: sink "x": mqtt.topic: "a/#" is a filter`, ""},
-		{"a qos that is none", sink("{name: x, mqtt: {url: \"mqtt://h\", topic: a, qos: 3}}"), `4:49: sink "x": mqtt.qos: 3 is out of range`, "from 0 to 2"},
+		{"a filter to publish to", sink("{name: x, mqtt: {url: \"mqtt://h\", alert_topic: a/#}}"), `4:52: sink "x": mqtt.alert_topic: "a/#" is a filter`, ""},
+		{"a qos that is none", sink("{name: x, mqtt: {url: \"mqtt://h\", qos: 3}}"), `4:39: sink "x": mqtt.qos: 3 is out of range`, "from 0 to 2"},
 		{"a transition that is none", sink("{name: x, webhook: {url: \"http://h\", on: [pending]}}"), `4:47: sink "x": webhook.on: unknown value "pending"`, ""},
 		{"a variable that is not set", good + "data_dir: \"${HOEM}\"\n", "3:12: environment variable HOEM is not set, or empty", "set it, or give a default: ${HOEM:-default} (an empty one too: ${HOEM:-})"},
 		{"a file that is not there", good + "data_dir: ${file:nothing}\n", "3:11: read ${file:nothing}: no such file or directory", "names are relative to the configuration file"},
@@ -200,7 +200,7 @@ func TestSinkDefaultsAndStart(t *testing.T) {
 	src := good + `sinks:
   - {name: a, start: 2026-01-31T12:00:00Z, retry: {max: 1m}, influxdb: {url: "http://h", bucket: b, gzip: true}}
   - {name: b, start: all, webhook: {url: "http://h"}}
-  - {name: c, mqtt: {url: "mqtt://h", topic: t}}
+  - {name: c, mqtt: {url: "mqtt://h"}}
 `
 	c, err := Parse("weir.yaml", []byte(src), noEnv)
 	if err != nil {

@@ -19,7 +19,7 @@ sinks:
   - {name: i2, influxdb: {url: "http://127.0.0.1:8086", bucket: b, token: hunter2}}
   - {name: i1, influxdb: {url: "http://127.0.0.1:8086", database: b, username: u, password: "${PASSWORD}"}}
   - {name: w, webhook: {url: "https://u:hunter2@example.com/services/hunter2?k=hunter2", secret: hunter2, headers: {Authorization: "Bearer hunter2"}}}
-  - {name: m, mqtt: {url: "mqtt://u:hunter2@127.0.0.1", topic: t, username: u, password: hunter2}}
+  - {name: m, mqtt: {url: "mqtt://u:hunter2@127.0.0.1", username: u, password: hunter2}}
 `
 
 func TestNoWayOfPrintingShowsASecret(t *testing.T) {
@@ -74,7 +74,7 @@ log: {url: "x://hunter2@n1", linger: "${S}", partitions: "${S}"}
 sinks:
   - {name: i, influxdb: {url: "ftp://u:hunter2@h", bucket: b, batch: "${S}", token: [hunter2]}}
   - {name: w, webhook: {url: "https://u:hunter2@h:port/%zz", headers: {"a b": hunter2}}}
-  - {name: m, mqtt: {url: "hunter2", topic: t, password: hunter2}}
+  - {name: m, mqtt: {url: "hunter2", password: hunter2}}
 `
 	_, err := Parse("weir.yaml", []byte(src), func(string) string { return "hunter2" })
 	if err == nil {

@@ -163,16 +163,17 @@ const (
 
 // MQTTSink publishes to another broker.
 type MQTTSink struct {
-	Section  `yaml:",inline"`
-	URL      URL           `yaml:"url"`
-	Topic    strict.String `yaml:"topic"`
-	QoS      int           `yaml:"qos"`
-	Retain   bool          `yaml:"retain"`
-	Username strict.String `yaml:"username"`
-	Password Secret        `yaml:"password"`
-	ClientID strict.String `yaml:"client_id"` // "" is weir- and the sink's name
-	Events   strict.String `yaml:"events"`
-	Timeout  time.Duration `yaml:"timeout"` // for connecting, and for an acknowledgement
+	Section    `yaml:",inline"`
+	URL        URL           `yaml:"url"`
+	AlertTopic strict.String `yaml:"alert_topic"` // templates; "" is the sink's default
+	EventTopic strict.String `yaml:"event_topic"`
+	QoS        int           `yaml:"qos"`
+	Retain     bool          `yaml:"retain"`
+	Username   strict.String `yaml:"username"`
+	Password   Secret        `yaml:"password"`
+	ClientID   strict.String `yaml:"client_id"` // "" is weir- and the sink's name
+	Events     strict.String `yaml:"events"`
+	Timeout    time.Duration `yaml:"timeout"` // for connecting, and for an acknowledgement
 }
 
 // UnmarshalStrict fills in the defaults.

@@ -73,7 +73,7 @@ func (v *validator) sourceTime(s *Source) {
 }
 
 // ownConsumers are weir's consumers of the log; a sink is a consumer under its name too.
-var ownConsumers = []string{"rules", "devices"}
+var ownConsumers = []string{"actions", "decode", "devices", "rules", "terminal"}
 
 func (v *validator) sinks() {
 	seen := map[string]strict.Pos{}
@@ -178,11 +178,10 @@ func (v *validator) webhook(name string, c *Webhook) {
 
 func (v *validator) mqttSink(name string, c *MQTTSink) {
 	v.url(c.Section, name, c.URL, "mqtt://127.0.0.1:1883", "mqtt", "mqtts", "tcp", "ssl", "ws", "wss")
-	switch t := c.Topic; {
-	case t.Value == "":
-		v.missing(c.At("topic"), `e.g. "weir/alerts"`, "%stopic is missing", name)
-	case strings.ContainsAny(t.Value, "+#\x00"):
-		v.bad(t.Pos, "one can't publish to + or #", "%stopic: %q is a filter", name, t.Value)
+	for key, t := range map[string]strict.String{"alert_topic": c.AlertTopic, "event_topic": c.EventTopic} {
+		if strings.ContainsAny(t.Value, "+#\x00") {
+			v.bad(t.Pos, "one can't publish to + or #", "%s%s: %q is a filter", name, key, t.Value)
+		}
 	}
 	v.number(c.Section, "qos", name+"qos", c.QoS, 0, 2)
 	v.oneOf(c.Section, "events", name+"events", c.Events, EventsAlerts, EventsTelemetry, EventsAll)

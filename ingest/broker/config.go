@@ -39,23 +39,23 @@ type WebSocket struct {
 
 // Limits bound what clients may take. Sizes are bytes.
 type Limits struct {
-	MaxPacket         int           `yaml:"max_packet"`        // largest packet from a client
-	MaxConnect        int           `yaml:"max_connect"`       // largest CONNECT
-	Connections       int           `yaml:"connections"`       // clients at a time
-	PerAddress        int           `yaml:"per_address"`       // connections of one address; 0: no limit
-	AcceptRate        int           `yaml:"accept_rate"`       // new connections a second; 0: no limit
-	ConnectTimeout    time.Duration `yaml:"connect_timeout"`   // from accept to CONNECT, TLS handshake included
-	KeepAliveMax      time.Duration `yaml:"keepalive_max"`     // longest keep alive that an MQTT 5 client is granted
-	ReceiveMaximum    int           `yaml:"receive_maximum"`   // unacknowledged publishes of one client
-	MaxInflight       int           `yaml:"max_inflight"`      // unacknowledged messages to one client, queued ones included
-	PendingWrites     int           `yaml:"pending_writes"`    // messages waiting to be written to one client
-	WriteBuffer       int           `yaml:"write_buffer"`      // bytes waiting to be written to one client before it is dropped
-	WriteTimeout      time.Duration `yaml:"write_timeout"`     // how long a client may take nothing before it is dropped
-	SessionExpiry     time.Duration `yaml:"session_expiry"`    // how long the session of an absent client is kept at most
-	TopicAliasMaximum int           `yaml:"topic_alias_max"`   // topic aliases of one client
-	PublishRate       int           `yaml:"publish_rate"`      // publishes a second of one client; 0: no limit
-	RetainedMessages  int           `yaml:"retained_messages"` // retained messages in all
-	Subscriptions     int           `yaml:"subscriptions"`     // subscriptions of one client
+	MaxPacket         int           `yaml:"max_packet"`              // largest packet from a client
+	MaxConnect        int           `yaml:"max_connect"`             // largest CONNECT
+	Connections       int           `yaml:"max_connections"`         // clients at a time
+	PerAddress        int           `yaml:"connections_per_address"` // connections of one address; 0: no limit
+	AcceptRate        int           `yaml:"accept_rate"`             // new connections a second; 0: no limit
+	ConnectTimeout    time.Duration `yaml:"connect_timeout"`         // from accept to CONNECT, TLS handshake included
+	KeepAliveMax      time.Duration `yaml:"keepalive_max"`           // longest keep alive that an MQTT 5 client is granted
+	ReceiveMaximum    int           `yaml:"receive_maximum"`         // unacknowledged publishes of one client
+	MaxInflight       int           `yaml:"max_inflight"`            // unacknowledged messages to one client, queued ones included
+	PendingWrites     int           `yaml:"pending_writes"`          // messages waiting to be written to one client
+	WriteBuffer       int           `yaml:"write_buffer"`            // bytes waiting to be written to one client before it is dropped
+	WriteTimeout      time.Duration `yaml:"write_timeout"`           // how long a client may take nothing before it is dropped
+	SessionExpiry     time.Duration `yaml:"session_expiry"`          // how long the session of an absent client is kept at most
+	TopicAliasMaximum int           `yaml:"topic_alias_maximum"`     // topic aliases of one client
+	PublishRate       int           `yaml:"publish_rate"`            // publishes a second of one client; 0: no limit
+	RetainedMessages  int           `yaml:"retained_messages"`       // retained messages in all
+	Subscriptions     int           `yaml:"subscriptions"`           // subscriptions of one client
 }
 
 // Default returns the configuration of a broker that listens nowhere, with
@@ -125,8 +125,8 @@ func (c Config) Validate() error {
 	}
 	in("max_packet", l.MaxPacket, 128, 256<<20)
 	in("max_connect", l.MaxConnect, 128, 1<<20)
-	in("connections", l.Connections, 1, 10_000_000)
-	in("per_address", l.PerAddress, 0, 10_000_000)
+	in("max_connections", l.Connections, 1, 10_000_000)
+	in("connections_per_address", l.PerAddress, 0, 10_000_000)
 	in("accept_rate", l.AcceptRate, 0, 10_000_000)
 	in("receive_maximum", l.ReceiveMaximum, 1, 65535)
 	in("max_inflight", l.MaxInflight, 1, 65535)
@@ -135,7 +135,7 @@ func (c Config) Validate() error {
 	if l.WriteBuffer < 4*l.MaxPacket {
 		add("mqtt.limits.write_buffer: %d is less than four times max_packet (%d)", l.WriteBuffer, l.MaxPacket)
 	}
-	in("topic_alias_max", l.TopicAliasMaximum, 0, 65535)
+	in("topic_alias_maximum", l.TopicAliasMaximum, 0, 65535)
 	in("publish_rate", l.PublishRate, 0, 100_000_000)
 	in("retained_messages", l.RetainedMessages, 0, 1<<31-1)
 	in("subscriptions", l.Subscriptions, 1, 1<<31-1)

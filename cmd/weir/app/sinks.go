@@ -107,9 +107,12 @@ func newMQTT(c *configs.Sink) (sink, error) {
 	cfg.Name, cfg.URL, cfg.Username, cfg.Password = c.Name.Value, m.URL.Reveal(), m.Username.Value, m.Password.Reveal()
 	cfg.ClientID, cfg.QoS, cfg.Retain, cfg.Timeout = m.ClientID.Value, byte(m.QoS), m.Retain, m.Timeout
 	cfg.Events = m.Events.Value != configs.EventsAlerts
-	cfg.AllAlerts = m.Events.Value != configs.EventsTelemetry
-	if t := m.Topic.Value; t != "" {
-		cfg.EventTopic, cfg.AlertTopic = t, t
+	cfg.Alerts, cfg.AllAlerts = true, m.Events.Value != configs.EventsTelemetry
+	if t := m.AlertTopic.Value; t != "" {
+		cfg.AlertTopic = t
+	}
+	if t := m.EventTopic.Value; t != "" {
+		cfg.EventTopic = t
 	}
 	s, err := mqtt.New(cfg)
 	if err != nil {

@@ -68,7 +68,11 @@ func runDecode(_ context.Context, c *call) error {
 		return fmt.Errorf("topic %s: %w", *topic, err)
 	}
 	if len(x.Events) == 0 {
-		fmt.Fprintf(c.stderr, "weir: source %s: no event: %s\n", x.Source, x.Reason)
+		by := "no event"
+		if x.Source != "" {
+			by = "source " + x.Source + ": no event"
+		}
+		fmt.Fprintf(c.stderr, "weir: %s: %s\n", by, x.Reason)
 	}
 	enc := json.NewEncoder(c.stdout)
 	for i := range x.Events {
