@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -322,15 +323,13 @@ func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
 		out, err := r.handle(ctx, work)
 		if err == nil {
 			r.cfg.Metrics.duration.WithLabelValues(r.cfg.Name).Observe(time.Since(start).Seconds())
-			out.Filtered -= len(dead) // they stood in work as ticks
-			out.Dead = append(out.Dead, dead...)
-			return r.settle(ctx, batches, out)
+			return r.settle(ctx, batches, withDead(out, dead))
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		var me *event.MessageError
-		if errors.As(err, &me) && me.Batch < len(work) && r.blame(work[me.Batch].Seq, me.Message) {
+		if errors.As(err, &me) && holds(work, me.Batch, me.Message) && !names(dead, me.Batch, me.Message) && r.blame(work[me.Batch].Seq, me.Message) {
 			dead = append(dead, event.Dead{Batch: me.Batch, Message: me.Message,
 				Err: fmt.Errorf("given up after %d attempts: %w", r.cfg.MaxAttempts, me.Err)})
 			work = append([]*event.Batch(nil), work...)
@@ -351,6 +350,33 @@ func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
 	}
 }
 
+// withDead adds messages that were given up to an outcome. They stood in the
+// batches as ticks, so the consumer has filtered them if it is like the others.
+func withDead(out event.Outcome, dead []event.Dead) event.Outcome {
+	ticks := len(dead)
+	all := append([]event.Dead(nil), dead...)
+	for _, d := range out.Dead {
+		if names(dead, d.Batch, d.Message) {
+			ticks--
+			continue
+		}
+		all = append(all, d)
+	}
+	out.Filtered -= min(out.Filtered, ticks)
+	out.Dead = all
+	return out
+}
+
+// holds reports whether there is such a message.
+func holds(batches []*event.Batch, batch int, message uint32) bool {
+	return batch >= 0 && batch < len(batches) && int64(message) < int64(len(batches[batch].Messages))
+}
+
+// names reports whether a message is among the dead.
+func names(dead []event.Dead, batch int, message uint32) bool {
+	return slices.ContainsFunc(dead, func(d event.Dead) bool { return d.Batch == batch && d.Message == message })
+}
+
 // place is a message of the partition.
 type place struct {
 	seq     uint64
@@ -367,15 +393,39 @@ func (r *Runner) blame(seq uint64, message uint32) bool {
 	return r.faults[p] >= r.cfg.MaxAttempts
 }
 
-// handle calls the consumer and turns a panic into an error: a fault of one
-// consumer stops neither the process nor the others.
+// handle calls the consumer and turns a panic, or an outcome that can't be, into
+// an error: a fault of one consumer stops neither the process nor the others.
 func (r *Runner) handle(ctx context.Context, batches []*event.Batch) (out event.Outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("consumer %s panicked: %v\n%s", r.cfg.Name, p, debug.Stack())
 		}
 	}()
-	return r.cfg.Handler.Handle(ctx, batches)
+	out, err = r.cfg.Handler.Handle(ctx, batches)
+	if err == nil {
+		err = r.plausible(out, batches)
+	}
+	return out, err
+}
+
+// plausible checks that the books can be kept with an outcome.
+func (r *Runner) plausible(out event.Outcome, batches []*event.Batch) error {
+	total := 0
+	for _, b := range batches {
+		total += len(b.Messages)
+	}
+	seen := make(map[event.Dead]struct{}, len(out.Dead))
+	for _, d := range out.Dead {
+		key := event.Dead{Batch: d.Batch, Message: d.Message}
+		if _, twice := seen[key]; twice || d.Err == nil || !holds(batches, d.Batch, d.Message) {
+			return fmt.Errorf("consumer %s has a defect: it puts message %d of batch %d aside, which is not there, has no cause, or was put aside twice", r.cfg.Name, d.Message, d.Batch)
+		}
+		seen[key] = struct{}{}
+	}
+	if out.Filtered < 0 || out.Filtered+len(out.Dead) > total {
+		return fmt.Errorf("consumer %s has a defect: of %d messages it filtered %d and put %d aside", r.cfg.Name, total, out.Filtered, len(out.Dead))
+	}
+	return nil
 }
 
 // settle stores the dead letters and moves the cursor behind the batches.
