@@ -113,6 +113,9 @@ func (l *Log) open(ctx context.Context) error {
 			return fmt.Errorf("connect to the log at %s: %w", redactURL(l.cfg.URL), err)
 		}
 		l.nc = nc
+		if err := l.fit(nc.MaxPayload()); err != nil {
+			return err
+		}
 	}
 	var err error
 	if l.js, err = jetstream.New(l.nc); err != nil {
@@ -282,6 +285,32 @@ func (l *Log) startEmbedded(ctx context.Context) error {
 }
 
 func (l *Log) storeDir() string { return filepath.Join(l.cfg.Dir, "log") }
+
+// chunkBytes is how large what one connection appends at once may be, besides
+// its last record.
+const chunkBytes = 256 << 10
+
+// smallestMessage is what a log must be able to take to be of any use.
+const smallestMessage = 64 << 10
+
+// fit makes batches and records small enough for servers that take messages of
+// max bytes: what they refuse would hold its partition for ever.
+func (l *Log) fit(max int64) error {
+	room := int(max) - 64<<10 // headers
+	message := room - chunkBytes
+	if message < smallestMessage {
+		return fmt.Errorf("the log's servers take messages of %d bytes only: set max_payload: 8MB in their config", max)
+	}
+	l.cfg.BatchBytes = min(l.cfg.BatchBytes, room)
+	if l.cfg.MaxMessage > message {
+		l.cfg.Log.Warn("records are limited by what the log's servers take; max_payload: 8MB in their config lifts it", "max_payload", max, "max_record", message)
+		l.cfg.MaxMessage = message
+	}
+	return nil
+}
+
+// MaxMessage returns how large a record may be, in bytes.
+func (l *Log) MaxMessage() int { return l.cfg.MaxMessage }
 
 // maxPayload leaves room for one batch and the largest record on top of it.
 func (l *Log) maxPayload() int {

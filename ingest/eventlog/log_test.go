@@ -335,3 +335,16 @@ func TestStoreKeepsAnyKey(t *testing.T) {
 		t.Errorf("loaded %q", got)
 	}
 }
+
+func TestServersThatTakeLittleMakeRecordsSmaller(t *testing.T) {
+	l := &Log{cfg: Config{MaxMessage: 1 << 20}.withDefaults()}
+	if err := l.fit(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.MaxMessage(), 1<<20-64<<10-chunkBytes; got != want {
+		t.Errorf("records of up to %d bytes, want %d", got, want)
+	}
+	if err := l.fit(256 << 10); err == nil || !strings.Contains(err.Error(), "max_payload") {
+		t.Errorf("servers that take next to nothing: %v", err)
+	}
+}

@@ -166,7 +166,9 @@ func (a *App) openBroker(ctx context.Context) error {
 	for i, r := range a.rings {
 		deps.Partitions = append(deps.Partitions, broker.Partition{Ring: r, Mark: a.committers[i]})
 	}
-	if a.broker, err = broker.New(brokerConfig(a.cfg), deps); err != nil {
+	bcfg := brokerConfig(a.cfg)
+	bcfg.Limits.MaxPacket = min(bcfg.Limits.MaxPacket, a.events.MaxMessage()-eventlog.RecordOverhead)
+	if a.broker, err = broker.New(bcfg, deps); err != nil {
 		return fmt.Errorf("%s: %w", a.cfg.File, err)
 	}
 	return nil
