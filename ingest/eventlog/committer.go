@@ -32,7 +32,6 @@ type Committer struct {
 	p    *Partition
 	ring *ring.Ring
 
-	lastTo  int64 // receive time of the newest record
 	scratch []byte
 }
 
@@ -94,7 +93,7 @@ func (c *Committer) linger(ctx context.Context) {
 }
 
 func (c *Committer) tick(ctx context.Context) error {
-	now := max(time.Now().UnixNano(), c.lastTo)
+	now := max(time.Now().UnixNano(), c.p.until)
 	c.scratch = AppendRecord(c.scratch[:0], &event.Message{Record: event.Tick, Received: now})
 	return c.append(ctx, c.scratch, 1, now, now, func() {})
 }
@@ -112,6 +111,9 @@ func receivedAt(chunk []byte) int64 {
 func (c *Committer) append(ctx context.Context, raw []byte, records int, from, to int64, done func()) error {
 	p := c.p
 	head := p.Head()
+	// What is put into the log again, and what is derived from old events, has
+	// an old receive time: a search by time needs an order that such don't break.
+	to = max(to, from, p.until)
 	s := p.take()
 	s.Raw = append(s.Raw, raw...)
 	first := strconv.FormatUint(head.Records, 10)
@@ -131,7 +133,7 @@ func (c *Committer) append(ctx context.Context, raw []byte, records int, from, t
 		s.Release()
 		return err
 	}
-	c.lastTo = max(c.lastTo, to)
+	p.until = to
 	s.Partition, s.Seq, s.First = p.id, seq, head.Records
 	done()
 	met := p.log.cfg.Metrics

@@ -76,6 +76,7 @@ func (p *Partition) newest(ctx context.Context, msgs uint64) (seq, records uint6
 	if err != nil {
 		return 0, 0, fmt.Errorf("batch %d: %w", m.Sequence, err)
 	}
+	p.until = h.to
 	return m.Sequence, h.first + h.count, nil
 }
 

@@ -46,6 +46,8 @@ type Partition struct {
 	size int           // bytes of the tail
 	more chan struct{} // closed and replaced when head moves
 
+	until int64 // Weir-To of the newest batch, which no other exceeds; only opening and the committer touch it
+
 	pool chan *sealed // batches to be used again
 	lost atomic.Uint64
 }
