@@ -18,32 +18,17 @@ import (
 	"weir/ingest/event"
 )
 
-func TestEveryEndpointAnswersAndSaysWhatIsWrong(t *testing.T) {
-	b := newBench(t)
-	b.answer(errors.New("type conflict"))
-	b.publish(0, "plant/f1", `{"temperature":-18}`)
-	b.publish(1, "plant/f2", `{"temperature":-19,"note":"bad"}`)
-	b.settled()
-	var sought string
-	b.deps.Seek = func(_ context.Context, name string, from From) error {
-		if name != "sink" {
-			return fmt.Errorf("consumer %q: %w", name, ErrUnknownConsumer)
-		}
-		sought = from.String()
-		if sought == "0/9/0/0" {
-			return errors.New("disk on fire")
-		}
-		return nil
-	}
-	ready := errors.New("weir is starting")
-	b.deps.Ready = func() error { return ready }
-	on, off := b.online(), b.offline()
-	for _, tt := range []struct {
-		h              http.Handler
-		method, target string
-		status         int
-		want           string
-	}{
+// endpoint is a request, and what it is answered with.
+type endpoint struct {
+	h              http.Handler
+	method, target string
+	status         int
+	want           string // is in the answer
+}
+
+// endpoints are requests to a running weir, and to data that none runs on.
+func endpoints(on, off http.Handler) []endpoint {
+	return []endpoint{
 		{on, "GET", "/healthz", 200, "ok\n"},
 		{on, "GET", "/readyz", 503, `{"error":"weir is starting"}`},
 		{off, "GET", "/readyz", 200, "ok\n"},
@@ -93,7 +78,30 @@ func TestEveryEndpointAnswersAndSaysWhatIsWrong(t *testing.T) {
 		{on, "POST", "/api/v1/dead-letters?all=true&id=x", 400, "say which dead letters"},
 		{on, "DELETE", "/api/v1/dead-letters?all=yes", 400, `all=\"yes\"`},
 		{off, "POST", "/api/v1/dead-letters?all=true", 503, "weir is not running"},
-	} {
+	}
+}
+
+func TestEveryEndpointAnswersAndSaysWhatIsWrong(t *testing.T) {
+	b := newBench(t)
+	b.answer(errors.New("type conflict"))
+	b.publish(0, "plant/f1", `{"temperature":-18}`)
+	b.publish(1, "plant/f2", `{"temperature":-19,"note":"bad"}`)
+	b.settled()
+	var sought string
+	b.deps.Seek = func(_ context.Context, name string, from From) error {
+		if name != "sink" {
+			return fmt.Errorf("consumer %q: %w", name, ErrUnknownConsumer)
+		}
+		sought = from.String()
+		if sought == "0/9/0/0" {
+			return errors.New("disk on fire")
+		}
+		return nil
+	}
+	ready := errors.New("weir is starting")
+	b.deps.Ready = func() error { return ready }
+	on, off := b.online(), b.offline()
+	for _, tt := range endpoints(on, off) {
 		status, body := do(t, tt.h, tt.method, tt.target)
 		if status != tt.status || !strings.Contains(body, tt.want) {
 			t.Errorf("%s %s: %d %s; want %d with %s", tt.method, tt.target, status, body, tt.status, tt.want)
