@@ -135,13 +135,14 @@ func (c *Committer) append(ctx context.Context, raw []byte, records int, from, t
 	}
 	p.until = to
 	s.Partition, s.Seq, s.First = p.id, seq, head.Records
-	done()
+	size := len(s.Raw) // a sealed batch is the readers'
+	p.seal(s, uint64(records))
+	done() // after it: what is durable is behind the head
 	met := p.log.cfg.Metrics
 	met.records.WithLabelValues(p.name).Add(float64(records))
-	met.bytes.WithLabelValues(p.name).Add(float64(len(s.Raw)))
+	met.bytes.WithLabelValues(p.name).Add(float64(size))
 	met.batches.WithLabelValues(p.name).Inc()
 	met.head.WithLabelValues(p.name).Set(float64(head.Records) + float64(records))
-	p.seal(s, uint64(records))
 	return nil
 }
 

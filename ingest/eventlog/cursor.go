@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -35,6 +36,10 @@ type Cursor struct {
 func (c Cursor) Imbalance() int64 {
 	return int64(c.Records-c.Start) - int64(c.Delivered+c.Filtered+c.Dead+c.Lost)
 }
+
+// ErrDamagedState is wrapped by LoadState's error when what was saved can't be
+// read: the state must be derived from the log again.
+var ErrDamagedState = errors.New("the saved state is damaged")
 
 // ErrNoCursor is returned by LoadCursor and LoadState when nothing was saved.
 var ErrNoCursor = errors.New("the consumer has no cursor yet")
@@ -128,15 +133,19 @@ func (l *Log) LoadState(ctx context.Context, consumer string, partition int) (Cu
 		return c, nil, ErrNoCursor
 	}
 	if err != nil {
+		// In the process every chunk that is there comes at once.
+		if l.emb != nil && errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrDigestMismatch) {
+			err = fmt.Errorf("%w: %w", ErrDamagedState, err)
+		}
 		return c, nil, fmt.Errorf("load the state of %s: %w", consumer, err)
 	}
 	if len(body) < 8 || crc32.Checksum(body[:len(body)-4], castagnoli) != binary.LittleEndian.Uint32(body[len(body)-4:]) {
-		return c, nil, fmt.Errorf("load the state of %s: its checksum is wrong", consumer)
+		return c, nil, fmt.Errorf("load the state of %s: its checksum is wrong: %w", consumer, ErrDamagedState)
 	}
 	n := int(binary.LittleEndian.Uint32(body))
 	body = body[4 : len(body)-4]
 	if n > len(body) {
-		return c, nil, fmt.Errorf("load the state of %s: it is cut short", consumer)
+		return c, nil, fmt.Errorf("load the state of %s: it is cut short: %w", consumer, ErrDamagedState)
 	}
 	if err := json.Unmarshal(body[:n], &c); err != nil {
 		return c, nil, fmt.Errorf("load the state of %s: %w", consumer, err)

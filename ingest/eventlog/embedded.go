@@ -9,7 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -39,6 +43,11 @@ type embedded struct {
 
 // checkEvery is how often the server is asked for its health when it says nothing.
 const checkEvery = 5 * time.Second
+
+// reopenEvery is the least time between two times that the server is opened
+// again for another reason than a full disk: a store that is damaged for good
+// must not keep the others from working.
+const reopenEvery = time.Minute
 
 // startEmbedded starts the server and what watches over it.
 func startEmbedded(opts server.Options, dir string, log *slog.Logger) (*embedded, error) {
@@ -95,6 +104,7 @@ func (e *embedded) watch() {
 	defer close(e.done)
 	t := time.NewTicker(checkEvery)
 	defer t.Stop()
+	var reopened time.Time
 	for {
 		select {
 		case <-e.stop:
@@ -102,8 +112,9 @@ func (e *embedded) watch() {
 		case <-e.trouble:
 		case <-t.C:
 		}
-		if err := e.sick(); err != nil {
+		if err := e.sick(); err != nil && (e.fullDisk(err) || time.Since(reopened) > reopenEvery) {
 			e.reopen(err)
+			reopened = time.Now()
 		}
 	}
 }
@@ -116,17 +127,63 @@ func (e *embedded) sick() error {
 	if !ns.JetStreamEnabled() {
 		return errors.New("the server has turned its store off")
 	}
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "/healthz", nil)
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "/healthz?details=true", nil)
 	if err != nil {
 		return nil
 	}
 	var a answer
 	ns.HandleHealthz(&a, r)
 	var h server.HealthStatus
-	if json.Unmarshal(a.body.Bytes(), &h) == nil && h.Error != "" {
+	if err := json.Unmarshal(a.body.Bytes(), &h); err != nil {
+		return nil
+	}
+	if h.Error != "" {
 		return errors.New(h.Error)
 	}
-	return nil
+	var all sickStreams
+	for _, e := range h.Errors {
+		all = append(all, sickStream{e.Stream, e.Error})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// sickStreams are the streams that take no more appends.
+type sickStreams []sickStream
+
+type sickStream struct{ name, cause string }
+
+func (s sickStreams) Error() string {
+	var all []string
+	for _, one := range s {
+		all = append(all, one.cause)
+	}
+	return strings.Join(all, "; ")
+}
+
+// repair makes the server read the stores beside the log anew that are damaged,
+// which it does when their index is gone: what stands behind the damage in the
+// same file is dropped. That they can't be written to is worse: cursors, learnt
+// types and retained messages are derived or come again. The log itself is
+// never treated so.
+func (e *embedded) repair(cause error) {
+	var all sickStreams
+	if !errors.As(cause, &all) {
+		return
+	}
+	for _, s := range all {
+		if !strings.HasPrefix(s.name, "KV_") && !strings.HasPrefix(s.name, "OBJ_") {
+			continue
+		}
+		index := filepath.Join(e.opts.StoreDir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", s.name, "msgs", "index.db")
+		if err := os.Remove(index); err != nil && !errors.Is(err, os.ErrNotExist) {
+			e.log.Error("a damaged store was not repaired", "store", s.name, "err", err)
+			continue
+		}
+		e.log.Error("a store beside the log is damaged: it is read anew, and what stands behind the damage is dropped", "store", s.name)
+	}
 }
 
 // reopen shuts the server down and starts it again as soon as that can work.
@@ -139,6 +196,9 @@ func (e *embedded) reopen(cause error) {
 	e.log.Error("the log's store met a write error: publishers are held back and it is opened again as soon as it can be", "err", err)
 	old.Shutdown()
 	old.WaitForShutdown()
+	if !e.fullDisk(cause) {
+		e.repair(cause)
+	}
 	began := time.Now()
 	for {
 		if err = e.reopenable(); err == nil {
@@ -186,6 +246,10 @@ func (e *embedded) describe(cause error) error {
 		return fmt.Errorf("%w (%v)", err, cause)
 	}
 	return fmt.Errorf("write to the log in %s: %w", e.dir, cause)
+}
+
+func (e *embedded) fullDisk(cause error) bool {
+	return e.reopenable() != nil || strings.Contains(cause.Error(), syscall.ENOSPC.Error())
 }
 
 // close ends the server and what watches over it.

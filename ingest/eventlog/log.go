@@ -188,9 +188,15 @@ func (l *Log) openStreams(ctx context.Context) error {
 			return fmt.Errorf("open partition %d of the log: %w", i, err)
 		}
 		l.parts = append(l.parts, p)
+		if len(furthest) == 0 && p.head.Seq > firstSecond {
+			l.cfg.Log.Error("no consumer has a cursor: if this log is not new, the cursors are lost, and consumers begin where their start says", "partition", i, "records", p.head.Records)
+		}
 	}
 	return nil
 }
+
+// firstSecond is more batches than a new log holds when its first cursor is saved.
+const firstSecond = 5_000
 
 // connOptions are the options of every connection to the log's server.
 func (l *Log) connOptions() []nats.Option {
@@ -323,7 +329,7 @@ func (l *Log) openStores(ctx context.Context) error {
 	if l.meta, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_meta", Replicas: r}); err != nil {
 		return fmt.Errorf("open the log's key-value store: %w", err)
 	}
-	if l.cursors, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_cursors", Replicas: r}); err != nil {
+	if l.cursors, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_cursors", Replicas: r, History: cursorHistory}); err != nil {
 		return fmt.Errorf("open the cursors: %w", err)
 	}
 	if l.state, err = l.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "weir_state", Replicas: r}); err != nil {
@@ -340,13 +346,25 @@ func (l *Log) openStores(ctx context.Context) error {
 	return nil
 }
 
+// cursorHistory is how many versions of a cursor are kept: where the disk has
+// lost the newest, the one before it counts.
+const cursorHistory = 8
+
 // partitionCount returns the number of partitions the log was made with, or
-// settles it for a new log.
+// settles it for a new log. A log whose note of the number is lost has as many
+// as it has streams.
 func (l *Log) partitionCount(ctx context.Context) (int, error) {
 	e, err := l.meta.Get(ctx, "partitions")
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		n := l.cfg.Partitions
-		if n == 0 {
+		n, lerr := l.countStreams(ctx)
+		if lerr != nil {
+			return 0, lerr
+		}
+		if n > 0 {
+			l.cfg.Log.Error("the note of the number of partitions is lost: the log's streams are counted", "partitions", n)
+			return n, l.agree(n)
+		}
+		if n = l.cfg.Partitions; n == 0 {
 			n = defaultPartitions()
 		}
 		if _, err := l.meta.Create(ctx, "partitions", []byte(strconv.Itoa(n))); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
@@ -363,8 +381,28 @@ func (l *Log) partitionCount(ctx context.Context) (int, error) {
 	if err != nil || n < 1 || n > 1024 {
 		return 0, fmt.Errorf("the log says it has %q partitions, which is no number from 1 to 1024", e.Value())
 	}
+	return n, l.agree(n)
+}
+
+// agree fails when the config wants another number of partitions than the log has.
+func (l *Log) agree(n int) error {
 	if l.cfg.Partitions != 0 && l.cfg.Partitions != n {
-		return 0, fmt.Errorf("log.partitions is %d, but the log was made with %d and a device must stay in its partition: set it to %d or use a new data_dir", l.cfg.Partitions, n, n)
+		return fmt.Errorf("log.partitions is %d, but the log was made with %d and a device must stay in its partition: set it to %d or use a new data_dir", l.cfg.Partitions, n, n)
+	}
+	return nil
+}
+
+// countStreams returns how many partitions have a stream.
+func (l *Log) countStreams(ctx context.Context) (int, error) {
+	n := 0
+	names := l.js.StreamNames(ctx, jetstream.WithStreamListSubject("weir.log.*"))
+	for name := range names.Name() {
+		if i, err := strconv.Atoi(strings.TrimPrefix(name, "WEIR_LOG_")); err == nil {
+			n = max(n, i+1)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return 0, fmt.Errorf("count the log's streams: %w", err)
 	}
 	return n, nil
 }
