@@ -89,7 +89,7 @@ func TestDamageOfTheLogIsReportedWithItsExactRangeAndTheRestIsDelivered(t *testi
 			setup := process.Setup{Log: "partitions: 1, min_free: 64MiB", Rules: map[string]string{"cold.yaml": warmRules}}
 			w := process.New(t, setup)
 			w.Start(t)
-			process.Loaded(t, w.Load(t, "--count", "60000", "--size", "400", "--connections", "5", "--window", "400", "--acked-file", acked), process.Patience)
+			process.Loaded(t, w.Load(t, "--count", "7000", "--size", "4000", "--connections", "5", "--window", "100", "--acked-file", acked), process.Patience)
 			w.Settled(t)
 			before := w.Everything(t)
 			if tt.killed {
