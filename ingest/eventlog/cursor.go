@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -134,7 +133,7 @@ func (l *Log) LoadState(ctx context.Context, consumer string, partition int) (Cu
 	}
 	if err != nil {
 		// In the process every chunk that is there comes at once.
-		if l.emb != nil && errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrDigestMismatch) {
+		if l.emb != nil && Unavailable(err) || errors.Is(err, jetstream.ErrDigestMismatch) {
 			err = fmt.Errorf("%w: %w", ErrDamagedState, err)
 		}
 		return c, nil, fmt.Errorf("load the state of %s: %w", consumer, err)

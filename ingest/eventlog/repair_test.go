@@ -193,6 +193,19 @@ func TestADamagedStateIsNotTakenForNone(t *testing.T) {
 	if _, _, err := l.LoadState(t.Context(), "c", 0); !errors.Is(err, ErrDamagedState) {
 		t.Errorf("load a state with a wrong checksum: %v, want %v", err, ErrDamagedState)
 	}
+	if err := l.SaveState(t.Context(), c, []byte("state")); err != nil {
+		t.Fatal(err)
+	}
+	st, err := l.js.Stream(t.Context(), "OBJ_weir_state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Purge(t.Context(), jetstream.WithPurgeSubject("$O.weir_state.C.>")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.LoadState(t.Context(), "c", 0); !errors.Is(err, ErrDamagedState) {
+		t.Errorf("load a state of which a part is gone: %v, want %v", err, ErrDamagedState)
+	}
 	if _, _, err := l.LoadState(t.Context(), "d", 0); !errors.Is(err, ErrNoCursor) {
 		t.Errorf("load a state that was never saved: %v, want %v", err, ErrNoCursor)
 	}

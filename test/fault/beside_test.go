@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"weir/test/process"
@@ -13,7 +14,10 @@ import (
 // Beside the log there is what is derived from it, and could be derived again.
 func TestDamageBesideTheLogStopsNothing(t *testing.T) {
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	if s := os.Getenv("WEIR_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("seed %d (again: WEIR_SEED=%d)", seed, seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	good := startLines(t)
 	setup := process.Setup{Log: "partitions: 2, min_free: 64MiB", Rules: map[string]string{"cold.yaml": warmRules}, Sinks: influxSink("good", good.URL)}
