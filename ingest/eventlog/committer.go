@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -32,6 +31,7 @@ type Committer struct {
 	p    *Partition
 	ring *ring.Ring
 
+	last    int64 // receive time that the newest publish was given
 	scratch []byte
 }
 
@@ -53,8 +53,7 @@ func (c *Committer) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		from, to := receivedAt(s.Bytes), receivedAt(s.Bytes[s.Last:])
-		if err := c.append(ctx, s.Bytes, s.Records, from, to, func() {
+		if err := c.append(ctx, s.Bytes, s.Records, func() {
 			c.ring.Release(s.End)
 			c.advance(s.End)
 		}); err != nil {
@@ -93,29 +92,30 @@ func (c *Committer) linger(ctx context.Context) {
 }
 
 func (c *Committer) tick(ctx context.Context) error {
-	now := max(time.Now().UnixNano(), c.p.until)
+	now := max(time.Now().UnixNano(), c.p.until) // log time does not go back
 	c.scratch = AppendRecord(c.scratch[:0], &event.Message{Record: event.Tick, Received: now})
-	return c.append(ctx, c.scratch, 1, now, now, func() {})
-}
-
-// receivedAt returns the receive time of the first record of a chunk. A chunk
-// is stamped once, when its socket read was done.
-func receivedAt(chunk []byte) int64 {
-	at := ring.HeaderLen + 1 // the record's tag
-	_, n := binary.Uvarint(chunk[at:])
-	return int64(binary.LittleEndian.Uint64(chunk[at+n+1:]))
+	c.p.until = now
+	return c.append(ctx, c.scratch, 1, func() {})
 }
 
 // append makes one batch durable, however long it takes, calls done, and hands
 // the batch to the readers.
-func (c *Committer) append(ctx context.Context, raw []byte, records int, from, to int64, done func()) error {
+func (c *Committer) append(ctx context.Context, raw []byte, records int, done func()) error {
 	p := c.p
 	head := p.Head()
-	// What is put into the log again, and what is derived from old events, has
-	// an old receive time: a search by time needs an order that such don't break.
-	to = max(to, from, p.until)
 	s := p.take()
 	s.Raw = append(s.Raw, raw...)
+	// What is put into the log again, and what is derived from old events, has
+	// an old receive time: a search by time needs an order that such don't break.
+	from := p.until
+	if c.last == 0 {
+		c.last = from
+	}
+	last, to, err := restamp(s.Raw, c.last, from)
+	if err != nil {
+		s.Release()
+		return fmt.Errorf("append to partition %d: %w", p.id, err)
+	}
 	first := strconv.FormatUint(head.Records, 10)
 	m := &nats.Msg{Subject: p.subject, Data: s.Raw, Header: nats.Header{
 		hdrCount: {strconv.Itoa(records)},
@@ -133,7 +133,7 @@ func (c *Committer) append(ctx context.Context, raw []byte, records int, from, t
 		s.Release()
 		return err
 	}
-	p.until = to
+	p.until, c.last = to, last
 	s.Partition, s.Seq, s.First = p.id, seq, head.Records
 	size := len(s.Raw) // a sealed batch is the readers'
 	p.seal(s, uint64(records))

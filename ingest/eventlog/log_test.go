@@ -348,3 +348,50 @@ func TestServersThatTakeLittleMakeRecordsSmaller(t *testing.T) {
 		t.Errorf("servers that take next to nothing: %v", err)
 	}
 }
+
+func TestReceiveTimesOfAPartitionAreDistinctAndIncrease(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, Config{Dir: dir})
+	at := time.Now().UnixNano()
+	put := func(times ...int64) {
+		t.Helper()
+		var b []byte
+		for _, when := range times {
+			b = AppendPublish(b, when, "t", []byte("x"), "client", 0, false)
+		}
+		pos, err := r.rings[0].Append(t.Context(), b, len(times))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.await(pos)
+	}
+	put(at, at, at)
+	put(at-1000, at+1) // another connection, a little late
+	replayed := AppendRecord(nil, &event.Message{Topic: "t", Received: at - int64(time.Hour), Payload: []byte("again")})
+	pos, err := r.rings[0].Append(t.Context(), replayed, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await(pos)
+	hourAgo := at - int64(time.Hour) // the clock was set back
+	put(hourAgo, hourAgo)
+	rd := r.Partition(0).NewReader(0, 0)
+	defer rd.Close()
+	var got []int64
+	for len(got) < 8 {
+		b, err := rd.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b.Messages {
+			if b.Messages[i].Record == event.Publish {
+				got = append(got, b.Messages[i].Received-at)
+			}
+		}
+		b.Release()
+	}
+	h := -int64(time.Hour)
+	if want := fmt.Sprint([]int64{0, 1, 2, 3, 4, h, h, h + 1}); fmt.Sprint(got) != want {
+		t.Errorf("receive times, from the first one on: %v, want %v", got, want)
+	}
+}

@@ -77,18 +77,16 @@ func AppendPublish[T string | []byte](b []byte, received int64, topic T, payload
 	return b
 }
 
-// AppendRecord appends any message as one record of a batch.
+// AppendRecord appends any message as one record of a batch. What is not a
+// publish that was received just now keeps its receive time: see restamp.
 func AppendRecord(b []byte, m *event.Message) []byte {
-	if m.Record == event.Publish && m.ID == "" {
-		return AppendPublish(b, m.Received, m.Topic, m.Payload, m.Client, m.QoS, m.Retain)
-	}
 	start := len(b)
 	b = AppendPublish(b, m.Received, m.Topic, m.Payload, m.Client, m.QoS, m.Retain)
 	_, n := binary.Uvarint(b[start+1:])
-	body := append([]byte(nil), b[start+1+n:]...)
-	if m.Record != 0 {
-		body = append(body, tagKind, byte(m.Record))
-	}
+	publish := b[start+1+n:]
+	body := make([]byte, 0, 2+len(publish)+sizeBytes(len(m.ID)))
+	body = append(body, tagKind, byte(m.Record)) // first, so that the receive time is not
+	body = append(body, publish...)
 	if m.ID != "" {
 		body = append(body, tagID)
 		body = binary.AppendUvarint(body, uint64(len(m.ID)))
