@@ -108,13 +108,17 @@ func (c *Config) Path(name string) string {
 }
 
 // RuleFiles returns the names of the files that match the globs of rules now,
-// sorted, each once; ReadFile reads them.
+// sorted, each once; ReadFile reads them. A name without wildcards whose file is
+// not there is an error, which is strict.Errors.
 func (c *Config) RuleFiles() ([]string, error) {
 	var all []string
 	for _, g := range c.Rules {
 		names, err := c.glob(g.Value)
 		if err != nil {
-			return nil, fmt.Errorf("find rule files %s: %w", g.Value, err)
+			return nil, strict.Errors{{File: c.File, Pos: g.Pos, Msg: fmt.Sprintf("rules: find files %s: %v", g.Value, err)}}
+		}
+		if len(names) == 0 && plainFile(g.Value) { // it was there when the config was checked
+			return nil, strict.Errors{{File: c.File, Pos: g.Pos, Msg: fmt.Sprintf("rules: there is no file %q", g.Value)}}
 		}
 		all = append(all, names...)
 	}

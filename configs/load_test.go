@@ -47,8 +47,9 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"replicas of an embedded log", good + "log: {replicas: 3}\n", "3:7: log.replicas: the embedded log has 1 replica, not 3", ""},
 		{"an even number of replicas", good + "log: {url: \"nats://h:4222\", replicas: 2}\n", "3:29: log.replicas: 2 is not a number of replicas that can hold a majority", "1, 3 or 5"},
 		{"a log url of another kind", good + "log: {url: \"http://h\"}\n", "3:13: log.url is neither embedded nor a list of NATS servers", ""},
-		{"a ring smaller than two packets", good + "log: {ring: 1MiB}\n", "3:7: log.ring (1MiB) must be at least twice mqtt.limits.max_packet (1MiB) and twice log.batch (256KiB)", "raise log.ring"},
+		{"a ring smaller than two packets", good + "log: {ring: 1MiB}\n", "3:7: log.ring (1MiB) must be at least 2688KiB: twice mqtt.limits.max_packet (1MiB) and 320KiB, and twice log.batch (256KiB)", "raise log.ring"},
 		{"a packet larger than the ring", "mqtt:\n  anonymous: true\n  listen: 127.0.0.1:0\n  limits:\n    max_packet: 8MiB\n    write_buffer: 64MiB\nsources: [{name: a, topic: a}]\n", "5:5: log.ring (8MiB) must be", ""},
+		{"a rule file that is not there", good + "rules: [nosuch.yaml]\n", `3:9: rules: there is no file "nosuch.yaml"`, "names are relative to the folder ."},
 		{"too little retention", good + "log: {retention: {max_bytes: 1MB}}\n", "3:19: log.retention.max_bytes: 1000000 is too little to hold a backlog", ""},
 		{"an address that is none", "mqtt: {listen: 1883, anonymous: true}\n", `1:8: mqtt.listen: "1883" is not an address to listen on`, ""},
 		{"a port out of range", "http: {listen: \":99999\"}\n", `1:8: http.listen: ":99999" is not an address to listen on`, ""},
@@ -136,10 +137,33 @@ func TestAClientCAAloneAsksForCertificates(t *testing.T) {
 	}
 }
 
+func TestARuleFileThatIsGoneIsAnErrorAndNotAnEmptySet(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "r.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(filepath.Join(dir, "weir.yaml"), []byte(good+"rules: [r.yaml, 'none-*.yaml']\n"), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files, err := c.RuleFiles(); err != nil || !slices.Equal(files, []string{file}) {
+		t.Errorf("rule files %v, %v", files, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := c.RuleFiles(); err == nil || !strings.Contains(err.Error(), `weir.yaml:3:9: rules: there is no file "r.yaml"`) {
+		t.Errorf("after it was removed: rule files %v, %v", files, err)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for _, tt := range []struct{ name, src, want string }{
 		{"a glob that matches nothing", good + "rules: [\"nothing-*.yaml\"]\n", `3:10: rules: no file matches "nothing-*.yaml"`},
 		{"no sources", "mqtt: {listen: \"127.0.0.1:0\", anonymous: true}\n", "1:1: there are no sources"},
+		{"topics of many devices and no device", "mqtt: {listen: \"127.0.0.1:0\", anonymous: true}\nsources: [{name: a, topic: 'a/{dev}'}, {name: b, topic: b/+, device: {field: id}}, {name: c, topic: 'c/{device...}'}, {name: d, topic: d/#, format: line-protocol}]\n",
+			`2:29: source "a": topic "a/{dev}" has no {device} and device is not set: the device is the whole topic`},
 		{"no users", "sources: [{name: a, topic: a}]\n", "1:1: no client can connect"},
 		{"everyone on every interface", "mqtt: {anonymous: true}\nsources: [{name: a, topic: a}]\n", "1:8: anyone who reaches :1883"},
 		{"a log without an end", good + "log: {retention: {max_age: 0s, max_bytes: 0}}\n", "3:18: the log is never cut"},

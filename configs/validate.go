@@ -61,6 +61,13 @@ func (v *validator) config() {
 	v.duration(c.Shutdown.Section, "timeout", "shutdown.timeout", c.Shutdown.Timeout, time.Second, 10*time.Minute)
 }
 
+const (
+	maxPacket = 256 * strict.MiB // the largest that mqtt.limits.max_packet may be
+	// ringSlack is what a connection hands to a ring at once, besides its last
+	// packet, with the record's header: the broker refuses a ring without room for two.
+	ringSlack = 320 * strict.KiB
+)
+
 func (v *validator) log() {
 	l := &v.c.Log
 	switch u := l.URL.Reveal(); {
@@ -84,13 +91,14 @@ func (v *validator) log() {
 	v.size(l.Section, "batch", "log.batch", l.Batch, 4*strict.KiB, 4*strict.MiB)
 	v.size(l.Section, "ring", "log.ring", l.Ring, 64*strict.KiB, 1*strict.GiB)
 	v.size(l.Section, "tail", "log.tail", l.Tail, 0, 64*strict.GiB)
-	if l.Ring < 2*v.c.MQTT.Limits.MaxPacket || l.Ring < 2*l.Batch {
+	packet := v.c.MQTT.Limits.MaxPacket
+	if least := max(2*(packet+ringSlack), 2*l.Batch); l.Ring < least && packet <= maxPacket {
 		at := l.At("ring")
 		if _, ok := l.Keys["ring"]; !ok {
 			at = v.c.MQTT.Limits.At("max_packet")
 		}
-		v.bad(at, "raise log.ring", "log.ring (%v) must be at least twice mqtt.limits.max_packet (%v) and twice log.batch (%v)",
-			l.Ring, v.c.MQTT.Limits.MaxPacket, l.Batch)
+		v.bad(at, "raise log.ring", "log.ring (%v) must be at least %v: twice mqtt.limits.max_packet (%v) and %v, and twice log.batch (%v)",
+			l.Ring, least, packet, ringSlack, l.Batch)
 	}
 	v.duration(l.Retention.Section, "max_age", "log.retention.max_age", l.Retention.MaxAge, 0, 0)
 	if b := l.Retention.MaxBytes; b != 0 && b < 16*strict.MiB {
@@ -142,7 +150,7 @@ func (v *validator) mqtt() {
 		v.warn(m.Pos, "set mqtt.users_file, or mqtt.anonymous: true on a network that you trust", "no client can connect: there are no users, and anonymous is false")
 	}
 	for _, l := range []strict.String{m.Listen, m.WebSocket.Listen} {
-		if m.Anonymous && l.Value != "" && !loopback(l.Value) {
+		if m.Anonymous && m.UsersFile.Value == "" && l.Value != "" && !loopback(l.Value) {
 			v.warn(m.At("anonymous"), "listen on 127.0.0.1, or set mqtt.users_file and anonymous: false", "anyone who reaches %s can publish and subscribe to everything", l.Value)
 		}
 	}
@@ -154,7 +162,7 @@ func (v *validator) mqtt() {
 func (v *validator) limits() {
 	l := &v.c.MQTT.Limits
 	const p = "mqtt.limits."
-	v.size(l.Section, "max_packet", p+"max_packet", l.MaxPacket, 1*strict.KiB, 256*strict.MiB)
+	v.size(l.Section, "max_packet", p+"max_packet", l.MaxPacket, 1*strict.KiB, maxPacket)
 	v.number(l.Section, "max_connections", p+"max_connections", l.MaxConnections, 1, 10_000_000)
 	v.number(l.Section, "connections_per_address", p+"connections_per_address", l.ConnectionsPerAddress, 0, 10_000_000)
 	v.number(l.Section, "max_inflight", p+"max_inflight", l.MaxInflight, 1, 65535)
@@ -222,11 +230,17 @@ func (v *validator) rules() {
 		switch names, err := v.c.glob(g.Value); {
 		case err != nil:
 			v.bad(g.Pos, `* stands for any name, ? for a letter, [a-z] for one of a range`, "rules: %q is not a pattern of file names: %v", g.Value, err)
+		case len(names) == 0 && plainFile(g.Value):
+			v.bad(g.Pos, "names are relative to the folder "+filepath.Dir(v.c.File), "rules: there is no file %q", g.Value)
 		case len(names) == 0:
 			v.warn(g.Pos, "names are relative to the folder "+filepath.Dir(v.c.File), "rules: no file matches %q", g.Value)
 		}
 	}
 }
+
+// plainFile reports whether an entry of rules names one file: what has no
+// wildcard must be there.
+func plainFile(glob string) bool { return !strings.ContainsAny(glob, `*?[\`) }
 
 // address checks a listen address; "" means no listener.
 func (v *validator) address(s Section, key, name string, addr strict.String) {

@@ -36,6 +36,11 @@ func (v *validator) sources() {
 		default:
 			v.oneOf(s.Section, "format", fmt.Sprintf("source %q: format", s.Name.Value), f, formats...)
 		}
+		if len(s.Device) == 0 && s.Format.Value != "line-protocol" && strings.ContainsAny(s.Topic.Value, "{+#") &&
+			!strings.Contains(s.Topic.Value, "{device}") && !strings.Contains(s.Topic.Value, "{device...}") {
+			v.warn(s.Topic.Pos, `write {device} in the topic, or set device, e.g. device: {field: id}`,
+				"source %q: topic %q has no {device} and device is not set: the device is the whole topic", s.Name.Value, s.Topic.Value)
+		}
 		v.sourceTime(s)
 		for _, word := range slices.Sorted(maps.Keys(s.Words)) {
 			switch s.Words[word].(type) {

@@ -85,17 +85,15 @@ func New(cfg *configs.Config, opts Options) (*App, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &App{cfg: cfg, opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
-	var err, rerr, uerr error
+	var err, rerr, serr error
 	a.sources, err = Sources(cfg)
 	a.rules, rerr = LoadRules(cfg)
-	uerr = checkUsers(cfg)
-	if all := joined(err, rerr, uerr); all != nil {
+	a.sinks, serr = a.newSinks()
+	if all := joined(err, rerr, serr, checkUsers(cfg), checkBroker(cfg)); all != nil {
+		a.Close()
 		return nil, all
 	}
 	a.decoding = newDecoding(a.sources)
-	if a.sinks, err = a.newSinks(); err != nil {
-		return nil, err
-	}
 	return a, nil
 }
 

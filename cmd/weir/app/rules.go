@@ -27,7 +27,7 @@ func LoadRules(cfg *configs.Config) (*rules.Set, error) {
 	for _, name := range names {
 		b, err := cfg.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("read rules: %w", err)
+			return nil, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
 		}
 		files = append(files, rules.File{Name: name, Data: b})
 	}

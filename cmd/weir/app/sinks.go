@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"weir/configs"
+	"weir/configs/strict"
 	"weir/ingest/consume"
 	"weir/ingest/eventlog"
 	"weir/sinks/influxdb"
@@ -25,14 +25,17 @@ type sink struct {
 // newSinks makes the sinks of the config. They do nothing yet.
 func (a *App) newSinks() ([]sink, error) {
 	var out []sink
+	var bad strict.Errors
 	for i := range a.cfg.Sinks {
-		s, err := a.newSink(&a.cfg.Sinks[i])
+		c := &a.cfg.Sinks[i]
+		s, err := a.newSink(c)
 		if err != nil {
-			return nil, fmt.Errorf("%s: sink %s: %w", a.cfg.File, a.cfg.Sinks[i].Name.Value, err)
+			bad.Addf(a.cfg.File, c.Pos, "", "sink %q: %v", c.Name.Value, err)
+			continue
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	return out, bad.Err()
 }
 
 func (a *App) newSink(c *configs.Sink) (sink, error) {
