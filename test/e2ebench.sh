@@ -25,6 +25,7 @@ environment:
   SUBSCRIBER=1                              attach a client that takes all of the traffic at QoS 0 besides
   IDLE_CONNECTIONS=19000                    of the case idle
   REPEATS=3                                 rounds; figures are medians
+  QUIET=0                                   wait so many seconds, at most, before each run until other programs are still
   TIMEOUT=180                               seconds that one run may take
   E2E_DIR                                   where data goes; a real disk, since weir waits for it
   MOCHI MOSQUITTO TELEGRAF INFLUXD          the programs of the peers (default bin/mochi, PATH, PATH, .tools/bin/influxd)
@@ -47,7 +48,7 @@ while [ $# -gt 0 ]; do
   esac
   shift || { say "e2ebench: the last argument wants a value" && exit 2; }
 done
-COUNT=${COUNT:-1000000} QOS=${QOS:-1} CONNECTIONS=${CONNECTIONS:-50} WINDOW=${WINDOW:-100} IDLE_CONNECTIONS=${IDLE_CONNECTIONS:-19000} REPEATS=${REPEATS:-3} TIMEOUT=${TIMEOUT:-180}
+COUNT=${COUNT:-1000000} QOS=${QOS:-1} CONNECTIONS=${CONNECTIONS:-50} WINDOW=${WINDOW:-100} IDLE_CONNECTIONS=${IDLE_CONNECTIONS:-19000} REPEATS=${REPEATS:-3} QUIET=${QUIET:-0} TIMEOUT=${TIMEOUT:-180}
 WEIR=${WEIR:-bin/weir} SIMULATOR=${SIMULATOR:-bin/simulator} MOCHI=${MOCHI:-bin/mochi}
 MOSQUITTO=${MOSQUITTO:-$(PATH=$PATH:/usr/sbin command -v mosquitto)}
 TELEGRAF=${TELEGRAF:-$(command -v telegraf)}
@@ -104,6 +105,7 @@ drain() {
 measure() {
   local label=$1 name=$2 load1 c0 c1 s0 s1 b0 b1 t0 t1 t2 status acked audit=null
   shift 2
+  await_quiet
   dir=$(mktemp -d "$root/run.XXXXXX") stats='' sink='' sink_kind=${sink_kind:-count}
   case $name in weir | telegraf) if [ "$sink_kind" = influxd ]; then start_influxd; else start_sink; fi ;; esac
   "start_$name"

@@ -95,3 +95,16 @@ memory_kib() {
   shift
   for pid in "$@"; do cat "/proc/$pid/status" 2>/dev/null; done | awk -v k="$key:" '$1==k{s+=$2} END{print s+0}'
 }
+
+# await_quiet waits until all programs together used less than a tenth of a core
+# for 3 s, for $QUIET seconds at most. Only a hint: others_cores says what a run met.
+await_quiet() {
+  local end=$((SECONDS + QUIET)) before now still=0
+  before=$(busy_ticks)
+  while [ $still -lt 3 ] && [ $SECONDS -lt $end ]; do
+    sleep 1
+    now=$(busy_ticks)
+    if [ $((now - before)) -lt $((ticks / 10)) ]; then still=$((still + 1)); else still=0; fi
+    before=$now
+  done
+}

@@ -5,7 +5,7 @@
 progress_line() {
   jq -r '"  \(.label) \(.system): \(.events_per_second|round)/s, \(.cpu_seconds_per_million*100|round/100) CPU s per million, " +
     "ack p50 \(.ack_ms.p50//0|.*100|round/100) p99 \(.ack_ms.p99//0|.*100|round/100) ms, " +
-    "lost \(.lost // "-"), \(.events_per_append//0|round) an append, \(.lines_per_write//0|round) a write, peak \(.peak_memory_mib|round) MiB, load \(.load_average), others \(.others_cores*100|round/100) cores" +
+    "lost \(.lost // "-"), " + (if .events_per_append then "\(.events_per_append|round) an append, " else "" end) + (if .lines_per_write then "\(.lines_per_write|round) a write, " else "" end) + "peak \(.peak_memory_mib|round) MiB, load \(.load_average), others \(.others_cores*100|round/100) cores" +
     (if .ok then "" else "  FAILED" end)' >&2
 }
 
@@ -70,8 +70,8 @@ report_text() {
         | def n: if . == null then "-" else . end; def r2: . * 100 | round / 100;
         .[] | select(.label != "compare") |
         [.label, "\(.connections) x \(.window) QoS \(.qos)", (.events_per_second|round), (.cpu_seconds_per_million|r2),
-         "\(.ack_p50_ms|r2)/\(.ack_p99_ms|r2)", (.lost|n), (.repeated|n), .out_of_order_acks, (.events_per_append//0|round),
-         (.lines_per_write//0|round), (.peak_memory_mib|round), (.others_cores|r2), (.note // "")] | @tsv' "$runs"
+         "\(.ack_p50_ms|r2)/\(.ack_p99_ms|r2)", (.lost|n), (.repeated|n), .out_of_order_acks, (.events_per_append|if . then round else "-" end),
+         (.lines_per_write|if . then round else "-" end), (.peak_memory_mib|round), (.others_cores|r2), (.note // "")] | @tsv' "$runs"
     } | table
   fi
   if [ -s "$idle" ]; then
