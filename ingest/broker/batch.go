@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"weir/ingest/eventlog"
 	"weir/ingest/ring"
@@ -15,10 +14,9 @@ const (
 	batchRecords = 8 << 10   // less than ring.MaxRecords
 	fanBytes     = 4 << 20   // deliveries are sent when they reach this
 
-	// overtaking is how long after a delivery by mochi, which queues, or after a
-	// subscription, whose retained messages it queues, deliveries are left to
-	// mochi, so that newer messages don't overtake older ones. In ns.
-	overtaking = int64(time.Second)
+	// retryFan is how long deliveries are left to mochi when it didn't get its
+	// queue for a subscriber written, in ns.
+	retryFan = int64(1e9)
 )
 
 // batch collects the plain PUBLISH frames of one socket read. It is pooled:
@@ -71,8 +69,15 @@ func (b *batch) take(f *plain) (bool, error) {
 	if t == nil || !t.fast {
 		return false, nil
 	}
-	if t.fan != nil && (f.props || min(f.qos, t.fan.qos) > 0 || b.received-max(t.slowAt, t.fan.since) < overtaking) {
-		return false, nil // a delivery that is mochi's
+	if t.fan != nil {
+		if f.props || min(f.qos, t.fan.qos) > 0 || b.received < t.retryAt {
+			return false, nil // a delivery that is mochi's
+		}
+		if t.behind {
+			if ok, err := b.catchUp(t); err != nil || !ok {
+				return false, err
+			}
+		}
 	}
 	if f.qos > 0 && len(b.owed) >= b.window {
 		if err := b.commit(); err != nil {
@@ -101,6 +106,20 @@ func (b *batch) take(f *plain) (bool, error) {
 	if len(p.records) >= batchBytes || p.n >= batchRecords || b.fan.bytes >= fanBytes {
 		return true, b.commit()
 	}
+	return true, nil
+}
+
+// catchUp waits until mochi has written what it queued for the subscribers of a
+// topic, so that newer messages don't overtake older ones.
+func (b *batch) catchUp(t *topicInfo) (bool, error) {
+	if err := b.commit(); err != nil { // nobody waits for more than one wait
+		return false, err
+	}
+	if !t.fan.caughtUp() {
+		t.retryAt = b.received + retryFan
+		return false, nil
+	}
+	t.behind = false
 	return true, nil
 }
 

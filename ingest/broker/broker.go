@@ -172,6 +172,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.spawn(func() { b.acker.run(b.ctx) })
 	b.spawn(b.sweep)
+	b.spawn(b.watchSlow)
 	b.spawn(b.watchUsers)
 	b.spawn(b.writeBehind)
 	for _, l := range b.listeners {

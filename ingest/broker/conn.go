@@ -60,10 +60,11 @@ type conn struct {
 	v5        atomic.Bool
 	ready     bool // CONNACK is out: plain frames may be taken
 
-	subscribed  atomic.Int64 // when the client last subscribed, unix ns
-	subscribing atomic.Bool
-	queued      atomic.Int64  // messages in mochi's queue for this client, roughly
-	sent        chan struct{} // capacity 1: one of them was written
+	flow        flow        // what mochi queues and writes
+	retaining   atomic.Bool // a SUBSCRIBE is worked on: retained messages may follow
+	subscribing atomic.Bool // and its filters are checked
+	asked       int64       // of them, those that the check takes for deliveries
+	slow        atomic.Bool // it was cut off because it was slow
 
 	cur   current
 	subID uint16 // packet id that the SUBSCRIBE in progress really has
@@ -79,7 +80,7 @@ type current struct {
 }
 
 func newConn(b *Broker, nc net.Conn, addr string) *conn {
-	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), sent: make(chan struct{}, 1)}
+	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), flow: newFlow()}
 	if t, ok := nc.(*net.TCPConn); ok {
 		c.raw, _ = t.SyscallConn()
 	}
@@ -118,10 +119,15 @@ func (c *conn) Write(b []byte) (int, error) {
 	if len(b) == 2 && b[0] == typeDisconnect && !c.v5.Load() {
 		return len(b), nil // before MQTT 5 a server has no DISCONNECT
 	}
+	var n int
+	var err error
 	if c.gate.window > 0 || !c.live.Load() {
-		return c.gate.write(&c.w, b)
+		n, err = c.gate.write(&c.w, b)
+	} else {
+		n, err = c.w.put(b)
 	}
-	return c.w.put(b)
+	c.flow.wrote(b)
+	return n, err
 }
 
 // Close lets what is buffered out, then closes the socket. It returns at once

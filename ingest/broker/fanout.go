@@ -11,8 +11,7 @@ import (
 // without mochi: subscribers that are connected and take them at QoS 0.
 type fanout struct {
 	targets []target
-	qos     byte  // the highest QoS that a subscription asks for
-	since   int64 // when the last of them subscribed, unix ns
+	qos     byte // the highest QoS that a subscription asks for
 }
 
 // target is one subscriber.
@@ -44,13 +43,15 @@ func (b *Broker) fanout(topic string) (*fanout, bool) {
 		if !ok || c.cl != cl || cl.Closed() || !c.rights().CanReceive(topic) {
 			continue
 		}
+		if c.retaining.Load() || !c.live.Load() {
+			return nil, false // retained messages and queued ones go first
+		}
 		t := target{c: c, noLocal: sub.NoLocal}
 		if cl.Properties.ProtocolVersion == 5 {
 			t.max = cl.Properties.Props.MaximumPacketSize
 			t.props = subscriptionIDs(sub)
 		}
 		f.targets = append(f.targets, t)
-		f.since = max(f.since, c.subscribed.Load())
 	}
 	if len(f.targets) == 0 && f.qos == 0 {
 		return nil, true

@@ -150,6 +150,14 @@ func (g *gate) advanceLocked(w *writer) {
 	}
 }
 
+// full reports whether messages are held because the client has as many
+// unacknowledged as it takes.
+func (g *gate) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open && g.window > 0 && len(g.flight) >= g.window && len(g.held) > 0
+}
+
 // wait returns when fewer than limit bytes are held, or the connection ends.
 func (g *gate) wait(c *conn, limit int) {
 	for {

@@ -26,7 +26,7 @@ func (h *hook) Provides(m byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished,
 		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers,
-		mqtt.OnWillSent, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+		mqtt.OnWillSent, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -130,6 +130,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 	cl.State.Inflight.ResetReceiveQuota(1 << 30)          // the window is the session's
 	for _, held := range cl.State.Inflight.GetAll(true) { // while the session was taken over
+		c.flow.in.Add(1)
 		_ = cl.WritePacket(held)
 	}
 	c.gate.start(&c.w, func(id uint16) int64 {
@@ -191,8 +192,10 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		// To mochi it is an ack of nothing.
 		return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}, nil
 	case packets.Puback, packets.Pubcomp:
+		c.flow.acks.Add(1)
 		c.gate.done(&c.w, pk.PacketID)
 	case packets.Pubrec:
+		c.flow.acks.Add(1)
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the client refuses it
 			c.gate.done(&c.w, pk.PacketID)
 		}
@@ -297,7 +300,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		_ = c.Close()
 		return pk, packets.ErrRejectPacket
 	}
-	t.slow(h.b.deps.Now())
+	t.behind = true
 	if pk.FixedHeader.Retain && len(pk.Payload) > 0 && !h.b.mayRetain(pk.TopicName) {
 		h.b.stats.RetainedRefused.Add(1)
 		pk.FixedHeader.Retain = false

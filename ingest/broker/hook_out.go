@@ -3,7 +3,6 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -32,7 +31,11 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if !p.CanReceive(topic) {
 		return false
 	}
-	if !c.closing.Load() && !c.subscribing.Load() {
+	switch {
+	case c.closing.Load():
+	case c.subscribing.Load():
+		c.flow.in.Add(1) // OnSubscribed takes back what was no delivery
+	default:
 		c.reserve()
 	}
 	return true
@@ -50,11 +53,15 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	case packets.Publish:
 		// Only this client's own goroutine waits here. What can't be queued
 		// behind it is dropped by mochi, and counted.
+		c.flow.blocked.Store(true)
 		c.w.wait()
 		if c.live.Load() { // else it is the goroutine that reads the acks
 			c.gate.wait(c, l.WriteBuffer/2)
 		}
-		c.unreserve()
+		c.flow.blocked.Store(false)
+		if !pk.FixedHeader.Dup { // else it was not in the queue
+			c.flow.begin()
+		}
 		if pk.Expiry < 0 { // mochi had held it back: now it doesn't
 			pk.Expiry = 0
 			cl.State.Inflight.Set(pk)
@@ -81,15 +88,28 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 }
 
 // OnPublishDropped counts what a subscriber's full queue loses.
-func (h *hook) OnPublishDropped(_ *mqtt.Client, _ packets.Packet) {
+func (h *hook) OnPublishDropped(cl *mqtt.Client, _ packets.Packet) {
 	h.b.stats.DroppedSlow.Add(1)
+	if c := connOf(cl); c != nil {
+		c.flow.in.Add(-1)
+	}
+}
+
+// OnPacketSent runs when mochi has encoded a packet, and written it or put it
+// with others that it will write.
+func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, _ []byte) {
+	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		c.flow.writing.Store(false)
+	}
 }
 
 // OnSubscribe makes the filters invalid that mochi wrongly takes for valid, and
 // those beyond the client's limit.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if c := connOf(cl); c != nil {
-		c.subscribing.Store(true) // until OnSubscribed: OnACLCheck is asked about filters, not deliveries
+		c.retaining.Store(true)   // until OnPacketProcessed
+		c.subscribing.Store(true) // until OnSubscribed: OnACLCheck is asked about filters, too
+		c.asked = 0
 	}
 	n := cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
@@ -101,18 +121,36 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		} else if !have {
 			n++
 		}
+		if c := connOf(cl); c != nil && c.plainFilter(pk.Filters[i]) {
+			c.asked++
+		}
 	}
 	return pk
+}
+
+// plainFilter reports whether OnACLCheck, asked about the filter of a
+// SUBSCRIBE, takes it for a delivery.
+func (c *conn) plainFilter(sub packets.Subscription) bool {
+	f := sub.Filter
+	return f != "" && !strings.ContainsAny(f, "+#") && !mqtt.IsSharedFilter(f) && mqtt.IsValidFilter(f, false) && c.rights().CanReceive(f)
 }
 
 // OnSubscribed runs after the subscriptions are in force and before SUBACK.
 func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	if c := connOf(cl); c != nil {
-		c.subscribed.Store(h.b.deps.Now())
 		c.subscribing.Store(false)
+		c.flow.in.Add(-c.asked)
 	}
 	h.b.Invalidate()
 	h.b.saveSession(cl)
+}
+
+// OnPacketProcessed runs when mochi is done with a packet of the client: with a
+// SUBSCRIBE, when the retained messages are queued.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Subscribe && c.retaining.Swap(false) {
+		h.b.Invalidate()
+	}
 }
 
 // OnUnsubscribed runs on the client's goroutine, or on the one that ends its session.
@@ -189,46 +227,6 @@ func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 
 // OnRetainedExpired runs on mochi's own goroutine.
 func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
-
-// reserve counts a message that mochi is about to queue for the client. mochi
-// drops what the queue can't hold, whatever its QoS; so whoever publishes is
-// held back here while the queue is being drained, but not for a client that
-// doesn't take what it is sent.
-func (c *conn) reserve() {
-	limit := int64(c.b.cfg.Limits.PendingWrites) * 3 / 4
-	if c.queued.Add(1) < limit || limit == 0 {
-		return
-	}
-	select {
-	case <-c.sent: // of earlier
-	default:
-	}
-	for c.queued.Load() >= limit && !c.w.full(0) {
-		patience := time.NewTimer(queuePatience)
-		select {
-		case <-c.sent:
-		case <-c.done:
-		case <-patience.C:
-			c.queued.Store(0) // some of those counted were never queued
-		}
-		patience.Stop()
-		if c.closing.Load() {
-			return
-		}
-	}
-}
-
-// unreserve notes that a message is taken from the queue.
-func (c *conn) unreserve() {
-	if c.queued.Load() <= 0 {
-		return
-	}
-	c.queued.Add(-1)
-	select {
-	case c.sent <- struct{}{}:
-	default:
-	}
-}
 
 // validFilter reports whether a subscription's filter is well-formed.
 func validFilter(f string) bool {

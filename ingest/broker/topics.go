@@ -25,7 +25,8 @@ type topicInfo struct {
 	valid   bool    // it is a topic name that clients may publish to
 	fast    bool    // plain frames are taken by the connection
 	fan     *fanout // subscribers that plain frames are delivered to; nil: none
-	slowAt  int64   // when mochi last delivered a publish of this client on it, unix ns
+	behind  bool    // mochi may still have messages for these subscribers in its queues
+	retryAt int64   // until when they are left to mochi: its queues did not get empty, unix ns
 }
 
 // lookup returns what is known of a topic. Only the goroutine that reads calls it.
@@ -64,6 +65,7 @@ func (c *conn) learn(t *topicInfo) {
 		return
 	}
 	t.fan, t.fast = b.fanout(t.topic)
+	t.behind, t.retryAt = true, 0 // retained messages, and what came while it was not looked up
 }
 
 // resolve returns what is known of the topic of a plain frame, its alias
@@ -101,7 +103,3 @@ func (c *conn) alias(id uint16, topic string) {
 	}
 	r.aliases[id] = topic
 }
-
-// slow notes that mochi delivers a publish on this topic: for a moment the
-// plain frames after it go the same way, so that they don't overtake it.
-func (t *topicInfo) slow(now int64) { t.slowAt = now }

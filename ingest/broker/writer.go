@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -55,7 +57,7 @@ func (w *writer) put(b []byte) (int, error) {
 	if len(w.out)+len(b) > w.c.b.cfg.Limits.WriteBuffer {
 		w.err = errSlow
 		w.mu.Unlock()
-		w.c.b.stats.SlowClients.Add(1)
+		w.c.tooSlow("mqtt.limits.write_buffer is full")
 		w.c.cut()
 		return 0, errSlow
 	}
@@ -98,6 +100,9 @@ func (w *writer) flush() {
 		w.mu.Lock()
 		if err != nil && w.err == nil {
 			w.err = err
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				w.c.tooSlow("it took nothing for mqtt.limits.write_timeout")
+			}
 		}
 		if w.low != nil && len(w.out) < w.c.b.cfg.Limits.WriteBuffer/2 {
 			close(w.low)
