@@ -30,7 +30,7 @@ type Deps struct {
 
 	Runners func() []*consume.Runner // the consumers that run
 	Alerts  func() []rules.Status    // the pending and the firing ones
-	Rules   func() []rules.Info      // those in force
+	Rules   func() []Rule            // those in force
 	Ready   func() error             // why weir takes no messages, or nil
 	Healthy func() error             // what has stopped for good, or nil
 
@@ -214,6 +214,13 @@ func (s *Server) listAlerts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.reply(w, map[string]any{"alerts": s.deps.Alerts()})
+}
+
+// Rule is a rule in force and how often its evaluation failed since weir started.
+type Rule struct {
+	rules.Info
+	Errors    uint64 `json:"errors"`
+	LastError string `json:"last_error,omitempty"` // one of the failures, as an example
 }
 
 func (s *Server) listRules(w http.ResponseWriter, r *http.Request) {

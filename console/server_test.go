@@ -48,7 +48,7 @@ func endpoints(on, off http.Handler) []endpoint {
 
 		{on, "GET", "/api/v1/alerts", 200, `{"alerts":[]}`},
 		{off, "GET", "/api/v1/alerts", 503, "weir is not running"},
-		{on, "GET", "/api/v1/rules", 200, `{"rules":[]}`},
+		{on, "GET", "/api/v1/rules", 200, `"errors":3,"last_error":"no field t"`},
 		{off, "GET", "/api/v1/rules", 503, "weir is not running"},
 		{on, "GET", "/api/v1/consumers", 200, `"consumer":"sink","partition":1,"state":"running"`},
 

@@ -87,7 +87,7 @@ func newBench(t *testing.T) *bench {
 	})
 	b.deps = Deps{
 		Log: b.log, Devices: b.registry, Runners: func() []*consume.Runner { return b.runners },
-		Alerts: func() []rules.Status { return []rules.Status{} }, Rules: func() []rules.Info { return []rules.Info{} },
+		Alerts: func() []rules.Status { return []rules.Status{} }, Rules: func() []Rule { return []Rule{{Info: rules.Info{Rule: "g/r"}, Errors: 3, LastError: "no field t"}} },
 		Decode: decodeBatch, Gatherer: prometheus.NewRegistry(),
 		Reinsert: func(ctx context.Context, m *event.Message) error { b.append(0, *m); return nil },
 	}
@@ -124,7 +124,13 @@ func (b *bench) answer(err error) {
 // append puts one message into a partition and returns when it is durable.
 func (b *bench) append(partition int, m event.Message) {
 	b.t.Helper()
-	pos, err := b.rings[partition].Append(b.t.Context(), eventlog.AppendRecord(nil, &m), 1)
+	b.put(partition, eventlog.AppendRecord(nil, &m))
+}
+
+// put appends a record and waits until it is durable.
+func (b *bench) put(partition int, record []byte) {
+	b.t.Helper()
+	pos, err := b.rings[partition].Append(b.t.Context(), record, 1)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -133,7 +139,7 @@ func (b *bench) append(partition int, m event.Message) {
 
 func (b *bench) publish(partition int, topic, payload string) {
 	b.t.Helper()
-	b.append(partition, event.Message{Topic: topic, Payload: []byte(payload), Client: "c", QoS: 1, Received: time.Now().UnixNano()})
+	b.put(partition, eventlog.AppendPublish(nil, time.Now().UnixNano(), topic, []byte(payload), "c", 1, false))
 }
 
 // settled waits until every consumer is done with what the log holds now.

@@ -19,8 +19,26 @@ type action struct {
 
 type mqttAction struct {
 	topic, payload template
+	source         MQTTInfo // as it is written
 	qos            byte
 	retain         bool
+}
+
+func (a *action) info() ActionInfo {
+	i := ActionInfo{Send: a.send}
+	for _, s := range []struct {
+		on    bool
+		state string
+	}{{a.firing, event.Firing}, {a.resolved, event.Resolved}} {
+		if s.on {
+			i.On = append(i.On, s.state)
+		}
+	}
+	if a.mqtt != nil {
+		source := a.mqtt.source
+		i.MQTT = &source
+	}
+	return i
 }
 
 // maxTopic is MQTT's bound of a topic's length in bytes.
@@ -82,6 +100,7 @@ func (l *loader) mqtt(a *action, spec *actionSpec, labels []string) {
 	a.mqtt = &mqttAction{
 		topic:   l.template(m.Topic, inAction, labels),
 		payload: l.template(m.Payload, inAction, labels),
+		source:  MQTTInfo{m.Topic.Value, m.Payload.Value, byte(m.QoS), m.Retain},
 		qos:     byte(m.QoS), retain: m.Retain,
 	}
 	l.literal(m.Topic, a.mqtt.topic, "+#\x00", "a message is published on one topic, wildcards are for subscriptions", "a topic to publish on can't hold + or #")

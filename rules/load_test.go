@@ -93,7 +93,7 @@ func TestASetDescribesItsRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `[{"rule":"cold room/Warm","group":"cold room","name":"Warm","kind":"alert","file":"b.yaml","line":7,"match":{"type":["freezer"]},` +
-		`"expr":"temperature \u003e 3","for":600000000000,"labels":{"severity":"page","team":"plant"},"annotations":{"summary":"{{ device }}"},"send":["ops"],"compiled":true},` +
+		`"expr":"temperature \u003e 3","for":"10m0s","labels":{"severity":"page","team":"plant"},"annotations":{"summary":"{{ device }}"},"send":["ops"],"actions":[{"on":["firing","resolved"],"send":"ops"}],"compiled":true},` +
 		`{"rule":"cold room/fahrenheit","group":"cold room","name":"fahrenheit","kind":"record","file":"b.yaml","line":13,"match":{"type":["freezer"]},` +
 		`"expr":"round(temperature) * 1.8","compiled":false}]`
 	if string(got) != want {

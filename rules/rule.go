@@ -31,7 +31,7 @@ type rule struct {
 func (r *rule) info() Info {
 	i := Info{
 		Rule: r.id, Group: r.group, Name: r.name, Kind: r.kind, File: r.file, Line: r.pos.Line,
-		Match: r.match.all(), Expr: r.expr.Source(), For: r.hold, KeepFiringFor: r.keep,
+		Match: r.match.all(), Expr: r.expr.Source(), For: Duration(r.hold), KeepFiringFor: Duration(r.keep),
 		Labels: sources(r.labels), Annotations: sources(r.annotations), Compiled: r.expr.Compiled(),
 	}
 	if r.clear != nil {
@@ -42,6 +42,7 @@ func (r *rule) info() Info {
 		if a.send != "" {
 			i.Send = append(i.Send, a.send)
 		}
+		i.Actions = append(i.Actions, a.info())
 	}
 	return i
 }

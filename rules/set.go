@@ -48,13 +48,49 @@ type Info struct {
 	Line          int                 `json:"line"`
 	Match         map[string][]string `json:"match,omitempty"`
 	Expr          string              `json:"expr"`
-	For           time.Duration       `json:"for,omitempty"`
+	For           Duration            `json:"for,omitempty"`
 	Clear         string              `json:"clear,omitempty"`
-	KeepFiringFor time.Duration       `json:"keep_firing_for,omitempty"`
+	KeepFiringFor Duration            `json:"keep_firing_for,omitempty"`
 	Labels        map[string]string   `json:"labels,omitempty"`
 	Annotations   map[string]string   `json:"annotations,omitempty"`
-	Send          []string            `json:"send,omitempty"`
+	Send          []string            `json:"send,omitempty"` // the sinks of Actions
+	Actions       []ActionInfo        `json:"actions,omitempty"`
 	Compiled      bool                `json:"compiled"` // runs without expr's VM
+}
+
+// ActionInfo describes what transitions of an alert cause: Send or MQTT is set.
+type ActionInfo struct {
+	On   []string  `json:"on"`             // firing, resolved
+	Send string    `json:"send,omitempty"` // name of a sink
+	MQTT *MQTTInfo `json:"mqtt,omitempty"`
+}
+
+// MQTTInfo describes a message that an action publishes. Topic and Payload are
+// the templates as the file has them.
+type MQTTInfo struct {
+	Topic   string `json:"topic"`
+	Payload string `json:"payload"`
+	QoS     byte   `json:"qos"`
+	Retain  bool   `json:"retain"`
+}
+
+// Duration is a time.Duration whose text, in JSON too, is such as "10m0s".
+type Duration time.Duration
+
+// String returns the duration as time.Duration writes it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText returns the same as String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText parses what time.ParseDuration does.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("parse a duration: %w", err)
+	}
+	*d = Duration(v)
+	return nil
 }
 
 // Set is a checked and compiled set of rules. It is immutable and may be used

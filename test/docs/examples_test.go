@@ -1,13 +1,20 @@
 package docs
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/cmd/weir/app"
 	"weir/configs"
@@ -60,6 +67,7 @@ func checkConfig(t *testing.T, b *block) {
 	if err := os.WriteFile(filepath.Join(dir, "users.yaml"), []byte("users: []\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	tlsFiles(t, filepath.Join(dir, "tls"))
 	// What ${file:...} names is not on this machine.
 	text := regexp.MustCompile(`\$\{file:[^}]*\}`).ReplaceAllString(b.text, "from-a-file")
 	cfg, err := configs.Parse(filepath.Join(dir, "weir.yaml"), []byte(text), func(string) string { return "from-the-environment" })
@@ -69,6 +77,36 @@ func checkConfig(t *testing.T, b *block) {
 	}
 	if _, err := app.Check(cfg); err != nil {
 		t.Errorf("%v: %v", b, err)
+	}
+}
+
+// tlsFiles writes a certificate that signs itself, under the names that pages use.
+func tlsFiles(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]*pem.Block{
+		"server.pem":     {Type: "CERTIFICATE", Bytes: cert},
+		"devices-ca.pem": {Type: "CERTIFICATE", Bytes: cert},
+		"server.key":     {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -225,6 +225,7 @@ func (a *App) serve(ctx, serveCtx context.Context, start func(*sync.WaitGroup, s
 	}
 	start(serving, "broker", func() error { return a.broker.Run(ctx) })
 	start(serving, "rule files", func() error { return a.watchRules(serveCtx) })
+	start(serving, "rule failures", func() error { return a.reportRules(serveCtx) })
 	start(serving, "metrics", func() error { return a.writeMetrics(serveCtx) })
 	a.setReady(true)
 	a.log.Info("weir is ready", "version", a.opts.Version, "mqtt", addrText(a.broker.Addr("tcp")), "tls", addrText(a.broker.Addr("tls")),
@@ -420,7 +421,7 @@ func (a *App) openAPI() {
 	a.metrics.MustRegister(newCollector(a))
 	a.api = console.New(console.Deps{
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
-		Alerts: a.alerts, Rules: func() []rules.Info { return a.rulers[0].rules() },
+		Alerts: a.alerts, Rules: a.rulesInForce,
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
 		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,
 	})

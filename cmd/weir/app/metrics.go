@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/rules"
 )
 
 func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -13,6 +15,15 @@ func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // counts are the app's own counters.
 type counts struct {
 	reloads, reloadErrors atomic.Uint64
+	refused               atomic.Bool // the rule files are wrong as they were read last
+}
+
+// reloaded is 1 unless the rule files are wrong.
+func (c *counts) reloaded() float64 {
+	if c.refused.Load() {
+		return 0
+	}
+	return 1
 }
 
 // collector turns the snapshots that the parts give of themselves into metrics
@@ -49,6 +60,7 @@ func newCollector(a *App) *collector {
 	add("broker_window_waits_total", "Times that a client was not read because its acknowledgements were owed.")
 	add("rules_loaded", "Rules in force.")
 	add("rules_reloads_total", "Reloads of the rule files.", "result")
+	add("rules_last_reload_successful", "1 while the rule files are right as they were read last, 0 while the old set keeps running.")
 	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
 	add("rules_errors_total", "Evaluations that failed.", "rule")
 	add("rules_recordings_total", "Recordings of a rule.", "rule")
@@ -137,31 +149,17 @@ func (c *collector) rules(gauge func(string, float64, ...string), count func(str
 	a := c.app
 	count("rules_reloads_total", a.counts.reloads.Load(), "done")
 	count("rules_reloads_total", a.counts.reloadErrors.Load(), "refused")
-	type total struct {
-		evaluations, errors, recordings uint64
-		pending, firing                 int
-	}
-	sums := map[string]*total{}
-	for _, rc := range a.rulers {
-		for _, r := range rc.stats().Rules {
-			t := sums[r.Rule]
-			if t == nil {
-				t = &total{}
-				sums[r.Rule] = t
-			}
-			t.evaluations += r.Evaluations
-			t.errors += r.Errors
-			t.recordings += r.Recordings
-			t.pending += r.Pending
-			t.firing += r.Firing
-		}
-	}
+	gauge("rules_last_reload_successful", a.counts.reloaded())
+	sums := a.ruleTotals()
 	gauge("rules_loaded", float64(len(sums)))
 	for rule, t := range sums {
-		count("rules_evaluations_total", t.evaluations, rule)
-		count("rules_errors_total", t.errors, rule)
-		count("rules_recordings_total", t.recordings, rule)
-		gauge("alerts", float64(t.pending), rule, "pending")
-		gauge("alerts", float64(t.firing), rule, "firing")
+		count("rules_evaluations_total", t.Evaluations, rule)
+		count("rules_errors_total", t.Errors, rule)
+		if t.Kind == rules.KindRecord {
+			count("rules_recordings_total", t.Recordings, rule)
+			continue
+		}
+		gauge("alerts", float64(t.Pending), rule, "pending")
+		gauge("alerts", float64(t.Firing), rule, "firing")
 	}
 }

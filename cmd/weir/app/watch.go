@@ -57,6 +57,7 @@ func (a *App) reloadRules(ctx context.Context) {
 	set, err := LoadRules(a.cfg)
 	if err != nil {
 		a.counts.reloadErrors.Add(1)
+		a.counts.refused.Store(true)
 		var list strict.Errors
 		if !errors.As(err, &list) {
 			a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
@@ -68,16 +69,21 @@ func (a *App) reloadRules(ctx context.Context) {
 		return
 	}
 	if set.Hash() == a.rulers[0].want.Load().Hash() {
+		if a.counts.refused.Swap(false) {
+			a.log.Info("rules are right again: they are those in force", "rules", set.Len(), "hash", set.Hash())
+		}
 		return
 	}
 	for _, c := range a.rulers {
 		c.want.Store(set)
 		if err := c.enact(ctx, set); err != nil {
 			a.counts.reloadErrors.Add(1)
+			a.counts.refused.Store(true)
 			a.log.Error("rules were not reloaded in a partition", "partition", c.partition.ID(), "err", err)
 			return
 		}
 	}
 	a.counts.reloads.Add(1)
+	a.counts.refused.Store(false)
 	a.log.Info("rules reloaded", "rules", set.Len(), "hash", set.Hash())
 }

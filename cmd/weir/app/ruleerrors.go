@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"weir/console"
+	"weir/rules"
+)
+
+const (
+	// rulesLooked is how often the rules' counts are compared.
+	rulesLooked = 2 * time.Second
+	// ruleErrorsEvery is how often one rule's failures are logged at most.
+	ruleErrorsEvery = time.Minute
+)
+
+// ruleTotals returns what the rules in force have done in all partitions, by
+// group/name.
+func (a *App) ruleTotals() map[string]rules.RuleStats {
+	sums := map[string]rules.RuleStats{}
+	for _, rc := range a.rulers {
+		for _, r := range rc.stats().Rules {
+			t := sums[r.Rule]
+			t.Rule, t.Kind = r.Rule, r.Kind
+			t.Evaluations += r.Evaluations
+			t.Skipped += r.Skipped
+			t.Errors += r.Errors
+			t.Missing += r.Missing
+			t.Recordings += r.Recordings
+			t.DroppedActions += r.DroppedActions
+			t.Pending += r.Pending
+			t.Firing += r.Firing
+			if r.LastError != "" {
+				t.LastError = r.LastError
+			}
+			sums[r.Rule] = t
+		}
+	}
+	return sums
+}
+
+// rulesInForce describes the rules with what went wrong with them.
+func (a *App) rulesInForce() []console.Rule {
+	totals := a.ruleTotals()
+	all := []console.Rule{}
+	for _, r := range a.rulers[0].rules() {
+		t := totals[r.Rule]
+		all = append(all, console.Rule{Info: r, Errors: t.Errors, LastError: t.LastError})
+	}
+	return all
+}
+
+// reportRules logs the failures of rules: a rule that fails on every event does
+// nothing else that anybody would notice.
+func (a *App) reportRules(ctx context.Context) error {
+	t := time.NewTicker(rulesLooked)
+	defer t.Stop()
+	known := ruleFailures{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case at := <-t.C:
+			a.logRuleFailures(known, at)
+		}
+	}
+}
+
+func (a *App) logRuleFailures(known ruleFailures, at time.Time) {
+	for _, f := range known.due(a.ruleTotals(), at) {
+		a.log.Warn("a rule fails: for these events it is neither true nor false", "rule", f.rule, "failures", f.count, "cause", f.cause)
+	}
+}
+
+// ruleFailures is what was logged of each rule.
+type ruleFailures map[string]*reportedFailures
+
+type reportedFailures struct {
+	errors uint64 // that are accounted for
+	at     time.Time
+}
+
+// failures of one rule since the last report of it.
+type failures struct {
+	rule, cause string
+	count       uint64
+}
+
+// due returns the failures that are to be logged now: a rule's first at once,
+// later ones once a minute.
+func (r ruleFailures) due(totals map[string]rules.RuleStats, now time.Time) []failures {
+	var out []failures
+	for rule := range r {
+		if _, ok := totals[rule]; !ok {
+			delete(r, rule) // edited away
+		}
+	}
+	for rule, t := range totals {
+		k := r[rule]
+		if k == nil {
+			if t.Errors == 0 {
+				continue
+			}
+			k = &reportedFailures{}
+			r[rule] = k
+		}
+		if t.Errors < k.errors {
+			k.errors = 0 // the engine was made anew, for a replay
+		}
+		if t.Errors == k.errors || !k.at.IsZero() && now.Sub(k.at) < ruleErrorsEvery {
+			continue
+		}
+		out = append(out, failures{rule: rule, cause: t.LastError, count: t.Errors - k.errors})
+		k.errors, k.at = t.Errors, now
+	}
+	return out
+}

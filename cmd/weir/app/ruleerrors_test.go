@@ -1,0 +1,96 @@
+package app
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/rules"
+)
+
+func TestFailuresOfARuleAreReportedAtOnceAndThenOnceAMinute(t *testing.T) {
+	known := ruleFailures{}
+	now := time.Unix(1_000_000, 0)
+	for i, step := range []struct {
+		wait   time.Duration
+		errors uint64 // so far; 0 with gone: the rule is not there
+		gone   bool
+		want   uint64 // failures reported; 0 for no report
+	}{
+		{0, 0, false, 0},
+		{time.Second, 3, false, 3},
+		{time.Second, 10, false, 0},
+		{58 * time.Second, 11, false, 0},
+		{time.Second, 12, false, 9},
+		{time.Hour, 12, false, 0},
+		{time.Second, 13, false, 1},
+		{time.Hour, 2, false, 2}, // a replay began to count anew
+		{time.Second, 0, true, 0},
+		{time.Second, 5, false, 5}, // edited in again
+	} {
+		now = now.Add(step.wait)
+		totals := map[string]rules.RuleStats{}
+		if !step.gone {
+			totals["g/r"] = rules.RuleStats{Rule: "g/r", Errors: step.errors, LastError: "no field"}
+		}
+		var got uint64
+		for _, f := range known.due(totals, now) {
+			got += f.count
+			if f.rule != "g/r" || f.cause != "no field" {
+				t.Errorf("step %d: %+v", i, f)
+			}
+		}
+		if got != step.want {
+			t.Errorf("step %d: %d failures reported, want %d", i, got, step.want)
+		}
+	}
+}
+
+func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "r.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const good = "groups: [{name: g, rules: [{alert: A, expr: 't > 1'}]}]\n"
+	write(good)
+	c := config(t, dir, plain+"rules: [r.yaml]\n")
+	var log bytes.Buffer
+	a, err := New(c, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reload := func(text string) string {
+		log.Reset()
+		write(text)
+		a.reloadRules(t.Context())
+		return log.String()
+	}
+	if said := reload(good); said != "" || a.counts.reloaded() != 1 {
+		t.Errorf("nothing new: %q, %v", said, a.counts.reloaded())
+	}
+	if said := reload("groups: [{"); !strings.Contains(said, "rules were not reloaded") || a.counts.reloaded() != 0 {
+		t.Errorf("broken: %q, %v", said, a.counts.reloaded())
+	}
+	if said := reload(good); !strings.Contains(said, "rules are right again") || a.counts.reloaded() != 1 {
+		t.Errorf("put back: %q, %v", said, a.counts.reloaded())
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	a.reloadRules(t.Context())
+	if !strings.Contains(log.String(), "there is no file") || a.counts.reloaded() != 0 || a.rulers[0].want.Load().Len() != 1 {
+		t.Errorf("removed: %q, %v", log.String(), a.counts.reloaded())
+	}
+}
