@@ -20,7 +20,8 @@ const alertMeasurement = "weir_alerts"
 //	    1700000000000000000
 //
 // Annotations are fields under their own names, labels but severity under
-// "label_" and their names; a name that is taken gets an underscore behind. A
+// "label_" and their names; a name that is taken, by a tag too, gets an
+// underscore behind. A
 // resolved transition also has duration_seconds. A value that is a text is in
 // value_text, so that value stays a number.
 func alertEvent(payload []byte) (event.Event, error) {
@@ -60,9 +61,9 @@ func alertEvent(payload []byte) (event.Event, error) {
 		add("duration_seconds", event.FloatValue(a.EndsAt.Sub(a.StartsAt).Seconds()))
 	}
 	// The names above are never an annotation's, whether this transition has
-	// them or not: a field must not change its meaning, nor be a tag as well.
-	taken := map[string]bool{"id": true, "value": true, "value_text": true, "starts_at": true, "duration_seconds": true,
-		"device": true, "key": true, "rule": true, "severity": true, "state": true}
+	// them or not: a field must not change its meaning. Those of tags are the
+	// encoder's business, as for every event.
+	taken := map[string]bool{"id": true, "value": true, "value_text": true, "starts_at": true, "duration_seconds": true}
 	free := func(name string) string {
 		for taken[name] {
 			name += "_"

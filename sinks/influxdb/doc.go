@@ -10,10 +10,33 @@
 //
 // Measurement from the event, tags = device and the event's tags in the order of
 // their keys, fields = the event's fields, time = event time. Nothing else goes
-// into a point's identity, so the same event written twice is one point. Names
-// that InfluxDB reserves get an underscore behind: a tag or field "time" is
-// written as "time_". Null, NaN and infinite fields are left out; an event
-// without any field left is filtered.
+// into a point's identity, so the same event written twice is one point. Null,
+// NaN and infinite fields are left out; an event without any field left is
+// filtered.
+//
+// # Names
+//
+// InfluxDB takes no tag "time" and drops a field "time". A field named like a
+// tag it takes, and from then on a condition on the name means the field, in
+// every row of the measurement, so that no row is found by its tag. These names
+// therefore get an underscore behind:
+//
+//	as it comes                           as it is written
+//	tag    time                           time_
+//	field  time                           time_
+//	field  device                         device_, whether the event has a device or not
+//	field  site, of an event tagged site  site_, whether the tag has a value or not
+//	field  site_, of such an event        site__, so that it is never mistaken for site
+//
+// What a field becomes depends on its name and the event's tags, never on its
+// other fields or on events before it: a replay writes the same points, and a
+// column keeps its meaning. If the field says what the tag says ("device":"d1"
+// from d1) it is left out, unless it is all that the event says: then it is
+// written, as the sign of life that it is.
+//
+// The sink looks at one event at a time. Where two sources share a measurement
+// and what is a tag of one is a field of the other, nothing is renamed: rename
+// the field in its source.
 //
 // An alert's transition is a point of the measurement weir_alerts, at the time
 // of the transition.

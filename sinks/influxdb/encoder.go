@@ -37,8 +37,9 @@ type encoder struct {
 	secondText []byte // its digits
 
 	measurements map[string]*measurement
-	columns      int          // in all measurements
+	columns      int          // in all measurements, and their series
 	last         *measurement // of the event before: mostly the same
+	keys         []byte       // buffer for the text that series are found by
 
 	coerced, skipped uint64 // values; taken over into the metrics after a call
 }
@@ -49,18 +50,8 @@ type measurement struct {
 	unwanted bool   // by the settings
 	escaped  []byte // with ",device=" behind: what nearly every line begins with
 	bare     int    // length of the name alone in escaped
-	columns  map[string]*column
-	// shapes remembers which columns an event with so many fields had last:
-	// devices of one source send the same fields in the same order, so that a
-	// comparison does what a map would.
-	shapes [8][]*column
-}
-
-// column is one field of a measurement.
-type column struct {
-	name string
-	key  []byte     // escaped, with "=" behind
-	typ  *fieldType // nil when there is no room to learn it
+	series   map[string]*series
+	last     *series // of the event before: mostly the same
 }
 
 func newEncoder(types *Types, cfg *Config) *encoder {
@@ -105,8 +96,32 @@ func (e *encoder) addEvent(ev *event.Event) error {
 	if m.unwanted {
 		return nil
 	}
+	s := m.last
+	if s == nil || !s.fits(ev.Tags) {
+		s = e.seriesOf(m, ev.Tags)
+	}
 	// e.body is set at the end only: what is refused halfway leaves no trace.
-	body := appendSeries(e.body, m, ev)
+	body := appendSeries(e.body, m, s, ev)
+	series, skipped := len(body), e.skipped
+	body, repeats, err := e.appendFields(body, m, s, ev, false)
+	if err == nil && len(body) == series && repeats {
+		// That the device spoke is all that it says, and must not be lost.
+		e.skipped = skipped
+		body, _, err = e.appendFields(body, m, s, ev, true)
+	}
+	if err != nil || len(body) == series {
+		return err
+	}
+	body = e.appendTime(append(body, ' '), ev.Time)
+	e.body = append(body, '\n')
+	e.lines++
+	return nil
+}
+
+// appendFields appends the fields of an event, each with what separates it from
+// what stands before it. A field that repeats a tag is left out unless all is
+// set; repeats says whether there was one.
+func (e *encoder) appendFields(body []byte, m *measurement, s *series, ev *event.Event, all bool) (_ []byte, repeats bool, _ error) {
 	sep := byte(' ')
 	for i := range ev.Fields {
 		f := &ev.Fields[i]
@@ -121,14 +136,18 @@ func (e *encoder) addEvent(ev *event.Event) error {
 				continue
 			}
 		}
-		c := e.columnAt(m, i, len(ev.Fields), f.Name)
+		c := e.columnAt(m, s, i, len(ev.Fields), f.Name)
+		if c.tag != noTag && !all && c.repeats(ev, v) {
+			repeats = true
+			continue
+		}
 		if want := e.typeOf(c, v); want != kind {
 			w, ok := coerce(v, want)
 			if !ok && c.typ != nil && c.typ.disputed() {
 				w, ok = coerce(v, e.naturalType(v))
 			}
 			if !ok {
-				return &TypeError{strings.Clone(m.name), c.name, cloneValue(v), want}
+				return body, repeats, &TypeError{strings.Clone(m.name), c.written, cloneValue(v), want}
 			}
 			v = w
 			e.coerced++
@@ -140,30 +159,7 @@ func (e *encoder) addEvent(ev *event.Event) error {
 		body = appendValue(body, v)
 		sep = ','
 	}
-	if sep == ' ' { // no field
-		return nil
-	}
-	body = e.appendTime(append(body, ' '), ev.Time)
-	e.body = append(body, '\n')
-	e.lines++
-	return nil
-}
-
-// columnAt returns the column of the i-th of n fields of an event. Mostly that
-// is what the event before had in this place, which saves a look-up.
-func (e *encoder) columnAt(m *measurement, i, n int, name string) *column {
-	shape := &m.shapes[n&7]
-	if i < len(*shape) && (*shape)[i].name == name {
-		return (*shape)[i]
-	}
-	c := e.column(m, name)
-	switch {
-	case i < len(*shape):
-		(*shape)[i] = c
-	case i == len(*shape): // else fields before it were left out, so it has no place
-		*shape = append(*shape, c)
-	}
-	return c
+	return body, repeats, nil
 }
 
 // appendTime appends a timestamp. Events come in the order of their times, more
@@ -238,106 +234,6 @@ func (e *encoder) confirm() {
 		f.mark(confirmed)
 	}
 	e.fresh = e.fresh[:0]
-}
-
-// measurement returns the entry of a measurement, made if need be.
-func (e *encoder) measurement(name string) *measurement {
-	m := e.measurements[name]
-	if m == nil {
-		e.makeRoom()
-		m = &measurement{name: strings.Clone(name), columns: map[string]*column{}}
-		m.unwanted = name != alertMeasurement && !e.wants(name)
-		m.escaped = lineprotocol.AppendMeasurement(nil, name)
-		m.bare = len(m.escaped)
-		m.escaped = append(m.escaped, ",device="...)
-		e.measurements[m.name] = m
-	}
-	e.last = m
-	return m
-}
-
-// column returns the entry of a field, made if need be.
-func (e *encoder) column(m *measurement, name string) *column {
-	if c := m.columns[name]; c != nil {
-		return c
-	}
-	// Learnt under the name that the server knows, as that is in its answers.
-	c := &column{name: strings.Clone(name), typ: e.types.field(m.name, unreserved(name))}
-	c.key = append(lineprotocol.AppendName(nil, unreserved(name)), '=')
-	if c.typ != nil || e.columns < 2*e.types.max {
-		e.makeRoom()
-		m.columns[c.name] = c
-		e.columns++
-	}
-	return c
-}
-
-// makeRoom forgets the cached entries when names without end are invented, so
-// that memory stays bounded. What is learnt stays in Types.
-func (e *encoder) makeRoom() {
-	if e.columns+len(e.measurements) < 2*e.types.max {
-		return
-	}
-	for _, m := range e.measurements { // one may be in use
-		clear(m.columns)
-	}
-	clear(e.measurements)
-	e.last, e.columns = nil, 0
-}
-
-const deviceTag = "device"
-
-// appendSeries appends the measurement and the tags in the order of their keys.
-func appendSeries(dst []byte, m *measurement, ev *event.Event) []byte {
-	tags := ev.Tags
-	if ev.Device != "" && (len(tags) == 0 || tags[0].Key >= deviceTag) {
-		dst = append(dst, m.escaped...)
-		dst = lineprotocol.AppendName(dst, ev.Device)
-		if len(tags) == 0 {
-			return dst
-		}
-		return appendTags(dst, tags, true)
-	}
-	dst = append(dst, m.escaped[:m.bare]...)
-	if ev.Device == "" {
-		return appendTags(dst, tags, false)
-	}
-	n := 0
-	for n < len(tags) && tags[n].Key < deviceTag {
-		n++
-	}
-	dst = appendTags(dst, tags[:n], true)
-	dst = append(dst, ",device="...)
-	dst = lineprotocol.AppendName(dst, ev.Device)
-	return appendTags(dst, tags[n:], true)
-}
-
-// appendTags appends tags that have a key and a value. A tag that repeats the
-// one before it, or the device where the event has one, would make the server
-// refuse the line.
-func appendTags(dst []byte, tags []event.Tag, device bool) []byte {
-	prev := ""
-	for i := range tags {
-		t := &tags[i]
-		if t.Key == "" || t.Value == "" || t.Key == prev || device && t.Key == deviceTag {
-			continue
-		}
-		prev = t.Key
-		dst = append(dst, ',')
-		dst = lineprotocol.AppendName(dst, unreserved(t.Key))
-		dst = append(dst, '=')
-		dst = lineprotocol.AppendName(dst, t.Value)
-	}
-	return dst
-}
-
-// unreserved returns the name under which a tag or field is written. InfluxDB
-// refuses a tag "time", and drops a field "time" without a word.
-func unreserved(name string) string {
-	if name == "time" {
-		return "time_"
-	}
-	return name
 }
 
 func appendValue(dst []byte, v event.Value) []byte {

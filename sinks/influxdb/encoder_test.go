@@ -26,7 +26,7 @@ func ev(device string, pairs ...any) event.Event {
 }
 
 func TestAnEventIsOneLine(t *testing.T) {
-	f := event.FloatValue
+	f, s := event.FloatValue, event.StringValue
 	for _, tt := range []struct {
 		name string
 		ev   event.Event
@@ -45,7 +45,22 @@ func TestAnEventIsOneLine(t *testing.T) {
 		{"empty, repeated and nameless tags are left out", withTags(ev("d", "v", f(1)), "", "x", "a", "", "b", "1", "b", "2", "device", "other"), "m,b=1,device=d v=1 1700000000000000001\n"},
 		{"a tag is the device where the event has none", withTags(ev("", "v", f(1)), "device", "other"), "m,device=other v=1 1700000000000000001\n"},
 		{"special characters are escaped", withTags(ev(`a=b, c\`, "x=y, z", f(1)), "k=, ", "\n\x01\xff"), `m,device=a\=b\,\ c/,k\=\,\ =\n?? x\=y\,\ z=1 1700000000000000001` + "\n"},
-		{"reserved names get an underscore", withTags(ev("d", "time", f(1)), "time", "t"), "m,device=d,time_=t time_=1 1700000000000000001\n"},
+		{"reserved names get an underscore", withTags(ev("d", "time", f(1)), "time", "t"), "m,device=d,time_=t time__=1 1700000000000000001\n"},
+		{"a field is not named like time, the device or a tag", withTags(ev("d", "time", f(1), "device", s("x"), "site", f(9)), "site", "s1"), `m,device=d,site=s1 time_=1,device_="x",site_=9 1700000000000000001` + "\n"},
+		{"nor like the device where the event has none", ev("", "device", s("x")), `m device_="x" 1700000000000000001` + "\n"},
+		{"nor like a tag that is empty in this event", withTags(ev("d", "site", f(9)), "site", ""), "m,device=d site_=9 1700000000000000001\n"},
+		{"who has the name with an underscore makes way", withTags(ev("d", "site_", f(1), "site", f(2), "site__", f(3)), "site", "s1"), "m,device=d,site=s1 site__=1,site_=2,site___=3 1700000000000000001\n"},
+		{"and does so alone too", withTags(ev("d", "site_", f(1)), "site", "s1"), "m,device=d,site=s1 site__=1 1700000000000000001\n"},
+		{"a field passes by a tag with an underscore", withTags(ev("d", "site", f(1), "site_", f(2)), "site", "s1", "site_", "s2"), "m,device=d,site=s1,site_=s2 site__=1,site___=2 1700000000000000001\n"},
+		{"a tag with an underscore does not touch the name without", withTags(ev("d", "site", f(1), "site_", f(2)), "site_", "s2"), "m,device=d,site_=s2 site=1,site__=2 1700000000000000001\n"},
+		{"two tags are not written as one", withTags(ev("d", "v", f(1)), "time", "a", "time_", "b"), "m,device=d,time_=a,time__=b v=1 1700000000000000001\n"},
+		{"a name of underscores only is a name", withTags(ev("d", "_", f(1), "__", f(2)), "_", "x"), "m,_=x,device=d __=1,___=2 1700000000000000001\n"},
+		{"a field that repeats a tag is left out", withTags(ev("5", "device", event.FloatLiteral(5, "5"), "site", s("north"), "open", s("true"), "v", f(1)), "open", "true", "site", "north"), "m,device=5,open=true,site=north v=1 1700000000000000001\n"},
+		{"a field that has another's text stays", withTags(ev("d", "site", s("d"), "other", s("north")), "site", "north"), `m,device=d,site=north site_="d",other="north" 1700000000000000001` + "\n"},
+		{"an integer and a truth repeat a tag too", withTags(ev("d", "n", event.IntValue(7), "open", event.BoolValue(true), "v", f(1)), "n", "7", "open", "true"), "m,device=d,n=7,open=true v=1 1700000000000000001\n"},
+		{"a field that repeats a tag stays where it is all there is", ev("d", "device", s("d"), "a", f(math.NaN())), `m,device=d device_="d" 1700000000000000001` + "\n"},
+		{"nothing is repeated by a tag that is not written", withTags(ev("d", "site", s(""), "v", f(1)), "site", ""), `m,device=d site_="",v=1 1700000000000000001` + "\n"},
+		{"a device in a tag is repeated too", withTags(ev("", "device", s("x"), "v", f(1)), "device", "x"), "m,device=x v=1 1700000000000000001\n"},
 		{"an empty field name has a name", ev("d", "", f(1)), "m,device=d (empty)=1 1700000000000000001\n"},
 		{"time before 1970 is negative", event.Event{Measurement: "m", Time: -5, Fields: []event.Field{{Name: "v", Value: f(1)}}}, "m v=1 -5\n"},
 	} {
@@ -193,8 +208,11 @@ func TestNamesWithoutEndDoNotGrowMemory(t *testing.T) {
 	for i := range 5000 {
 		e.reset()
 		one := ev("d", fmt.Sprintf("pid%d", i), event.FloatValue(1), "v", event.FloatValue(1))
-		if i%3 == 0 {
+		switch i % 3 {
+		case 0:
 			one.Measurement = fmt.Sprintf("m%d", i)
+		case 1:
+			one = withTags(one, fmt.Sprintf("tag%d", i), "x")
 		}
 		if _, err := e.addEvents(0, 0, []event.Event{one}); err != nil || e.lines != 1 {
 			t.Fatal(e.lines, err)
@@ -202,7 +220,9 @@ func TestNamesWithoutEndDoNotGrowMemory(t *testing.T) {
 	}
 	held := len(e.measurements)
 	for _, m := range e.measurements {
-		held += len(m.columns)
+		for _, s := range m.series {
+			held += 1 + len(s.columns)
+		}
 	}
 	if held > 101 || e.types.Len() != 50 || e.types.Overflow() == 0 {
 		t.Errorf("held names = %d (want at most 101), learnt = %d (want 50), overflow = %d", held, e.types.Len(), e.types.Overflow())
@@ -251,9 +271,64 @@ func benchmarkEvents(literal bool) []event.Event {
 	return evs
 }
 
+// TestAFieldsNameIsThatOfItsOwnEvent has events of one measurement with other
+// tags in turn: what is known of the one must not be used for the other.
+func TestAFieldsNameIsThatOfItsOwnEvent(t *testing.T) {
+	e := testEncoder()
+	v := event.FloatValue(1)
+	for range 3 {
+		e.reset()
+		_, err := e.addEvents(0, 0, []event.Event{
+			ev("d", "site", v, "area", v), withTags(ev("d", "site", v, "area", v), "site", "s"), withTags(ev("d", "site", v, "area", v), "area", "a"),
+			withTags(ev("d", "site", v, "area", v), "area", "a", "site", "s"),
+		})
+		const at = " 1700000000000000001\n"
+		want := "m,device=d site=1,area=1" + at + "m,device=d,site=s site_=1,area=1" + at + "m,area=a,device=d site=1,area_=1" + at + "m,area=a,device=d,site=s site_=1,area_=1" + at
+		if got := string(e.body); err != nil || got != want {
+			t.Fatalf("error %v\n got %q\nwant %q", err, got, want)
+		}
+	}
+}
+
+// TestNoTwoNamesAreWrittenAsOne tries every event with some of these names as
+// tags and fields.
+func TestNoTwoNamesAreWrittenAsOne(t *testing.T) {
+	names := []string{"device", "device_", "time", "time_", "time__", "x", "x_", "x__", "_", "__"}
+	e := testEncoder()
+	for set := range 1 << len(names) {
+		var tags []event.Tag
+		for i, name := range names {
+			if set&(1<<i) != 0 {
+				tags = append(tags, event.Tag{Key: name, Value: "t"})
+			}
+		}
+		s := e.seriesOf(e.measurement("m"), tags)
+		taken := map[string]bool{"time": true, "device": true}
+		for i, name := range s.names {
+			if taken[name] && s.keys[i] != "device" {
+				t.Fatalf("tags %v: %q is written as %q, which is taken", tags, s.keys[i], name)
+			}
+			taken[name] = true
+		}
+		for _, name := range names {
+			out := unreserved(name, s.reserved)
+			if taken[out] {
+				t.Fatalf("tags %v: field %q is written as %q, which is taken", tags, name, out)
+			}
+			taken[out] = true
+		}
+	}
+}
+
 func TestEncodingAllocatesNothing(t *testing.T) {
 	e := testEncoder()
 	evs := benchmarkEvents(true)
+	for i := range evs { // other tags in turn, and names of tags
+		if i%2 == 0 {
+			evs[i].Tags = nil
+			evs[i].Fields = append(evs[i].Fields, event.Field{Name: "site", Value: event.StringValue("south")}, event.Field{Name: "device", Value: event.StringValue(evs[i].Device)})
+		}
+	}
 	run := func() {
 		e.reset()
 		for i := range evs {
