@@ -83,7 +83,7 @@ func (s *scanner) failKey(i int) int {
 func (s *scanner) failNumber(i, at int) int {
 	switch {
 	case at == i:
-		return s.failWith(i, "the number is beyond the range of a 64-bit float")
+		return s.failWith(i, beyondFloat)
 	case at < len(s.b) && s.b[at]-'0' <= 9:
 		return s.failWith(i, "the number begins with 0")
 	}

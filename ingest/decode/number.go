@@ -12,6 +12,9 @@ import (
 var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
+// beyondFloat is why a number is refused in every format of documents and values.
+const beyondFloat = "the number is beyond the range of a 64-bit float"
+
 // scanNumber reads the number in JSON's grammar that begins at b[i] and
 // returns its value and the index after it. If there is none, the value is
 // Null and the index is that of the byte that is wrong; if it is beyond a

@@ -135,6 +135,49 @@ func TestTimeFallsBackAndIsBounded(t *testing.T) {
 	}
 }
 
+// TestTheReceiveTimeIsTakenToTheNanosecond: what is received a nanosecond apart
+// stays apart, whether the payload says no time, an empty one or an implausible one.
+func TestTheReceiveTimeIsTakenToTheNanosecond(t *testing.T) {
+	const at = received + 123_456_789
+	for _, tt := range []struct {
+		name, payload string
+		src           Source
+		replaced      uint64
+	}{
+		{"a flat document without a time", `{"v":1}`, Source{}, 0},
+		{"a nested document without a time", `{"a":{"v":1}}`, Source{}, 0},
+		{"a document without the field that is the time", `{"v":1}`, Source{Time: TimeSpec{Fields: []string{"ts"}, Unit: UnitSecond}}, 0},
+		{"a clock that is not set", `{"v":1,"ts":0}`, Source{Time: TimeSpec{Fields: []string{"ts"}, Unit: UnitMilli}}, 0},
+		{"a time that is null", `{"v":1,"ts":null}`, Source{Time: TimeSpec{Fields: []string{"ts"}}}, 0},
+		{"a time long ago", `{"v":1,"ts":86400}`, Source{Time: TimeSpec{Fields: []string{"ts"}, Unit: UnitSecond}}, 1},
+		{"a time far ahead", `{"v":1,"ts":"2100-01-01T00:00:00Z"}`, Source{Time: TimeSpec{Fields: []string{"ts"}}}, 1},
+		{"a bare value", `21.5`, Source{Format: Value}, 0},
+		{"a line without a time", `m v=1`, Source{Format: LineProtocol, Time: TimeSpec{Unit: UnitSecond}}, 0},
+		{"a line of long ago", `m v=1 86400`, Source{Format: LineProtocol, Time: TimeSpec{Unit: UnitSecond}}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.src.Topic = "t/{device}"
+			d := compile(t, tt.src).NewDecoder()
+			b := event.NewBatch(nil)
+			for i := range int64(3) {
+				b.Messages = append(b.Messages, event.Message{Topic: "t/d1", Payload: []byte(tt.payload), Received: at + i})
+			}
+			d.Decode(b)
+			if len(b.Events) != 3 {
+				t.Fatalf("events %v, rejects %v", b.Events, b.Rejects)
+			}
+			for i, e := range b.Events {
+				if e.Time != at+int64(i) || e.Received != e.Time {
+					t.Errorf("event %d: time %d, received %d, want both %d", i, e.Time, e.Received, at+int64(i))
+				}
+			}
+			if got := d.Counts().TimeReplaced; got != 3*tt.replaced {
+				t.Errorf("times replaced = %d, want %d", got, 3*tt.replaced)
+			}
+		})
+	}
+}
+
 // FuzzTimeText holds the reader of RFC 3339 against the standard library's.
 func FuzzTimeText(f *testing.F) {
 	for _, s := range []string{"2022-07-18T09:34:15.775023242+00:00", "2022-10-11T21:42:50-01:30", "2024-02-29T23:59:59Z", "2023-12-01 23:00:00", "1999-1-1T00:00:00Z"} {

@@ -68,9 +68,15 @@ func (d *Decoder) bare(t *topic, b []byte) (reason, error) {
 	}
 	text := unsafe.String(&b[0], len(b))
 	if _, ok := t.src.words[text]; !ok {
-		if v := bareNumber(text); v.Kind() != event.Null {
+		v, inRange := bareNumber(text)
+		switch {
+		case v.Kind() != event.Null:
 			d.leaf(root, v)
 			return d.finish(t)
+		case !inRange && root.conv != nil && root.conv.apply(event.StringValue(text)).Kind() == event.Null:
+			return isNoValue, nil
+		case !inRange:
+			return "", errors.New(beyondFloat)
 		}
 		if isInfinite(text) {
 			return isNoValue, nil
@@ -105,35 +111,35 @@ func bareBool(s string) (value, ok bool) {
 	return false, false
 }
 
-// bareNumber returns the number that all of s is, or Null. Besides JSON's
-// grammar it takes a plus sign, ".5" and "5."; a leading zero makes it an
-// identifier, which stays text.
-func bareNumber(s string) event.Value {
+// bareNumber returns the number that all of s is, or Null, and false if it is a
+// number that no float64 can hold. Besides JSON's grammar it takes a plus sign,
+// ".5" and "5."; a leading zero makes it an identifier, which stays text.
+func bareNumber(s string) (_ event.Value, inRange bool) {
 	if v := numberOf(s); v.Kind() != event.Null {
-		return v
+		return v, true
 	}
 	digits := strings.TrimLeft(s, "+-")
 	if len(s)-len(digits) > 1 || digits == "" || digits[0] != '.' && digits[0]-'0' > 9 {
-		return event.Value{}
+		return event.Value{}, true
 	}
 	if digits[0] == '0' && len(digits) > 1 && digits[1]-'0' <= 9 {
-		return event.Value{}
+		return event.Value{}, true
 	}
 	for i := 0; i < len(digits); i++ {
 		if c := digits[i]; c-'0' > 9 && !isOneOf(c, ".eE+-") {
-			return event.Value{}
+			return event.Value{}, true
 		}
 	}
 	if s[0] == '+' {
 		if v := numberOf(digits); v.Kind() != event.Null {
-			return v
+			return v, true
 		}
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
-		return event.Value{}
+		return event.Value{}, !errors.Is(err, strconv.ErrRange)
 	}
-	return event.FloatValue(f)
+	return event.FloatValue(f), true
 }
 
 // isInfinite reports whether s is a float's infinity as C, Go and others print it.

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"errors"
 	"math"
 	"reflect"
 	"strconv"
@@ -30,7 +31,14 @@ var valueTable = []struct {
 	{"an identifier with leading zeros stays text", "021528603314", "021528603314"},
 	{"hexadecimal stays text", "0x1F", "0x1F"},
 	{"hex digits stay text", "4c00", "4c00"},
-	{"a number beyond a float stays text", "1e999", "1e999"},
+	{"a number beyond a float", "1e400", rejected{}},
+	{"a negative number beyond a float", "-1e999", rejected{}},
+	{"a number beyond a float with a plus sign", "+1.5e400", rejected{}},
+	{"a number of 400 digits", "1" + strings.Repeat("0", 399), rejected{}},
+	{"a number that is nearly nothing", "1e-400", 0.0},
+	{"the largest number", "1.7976931348623157e308", 1.7976931348623157e308},
+	{"an identifier with leading zeros and an e stays text", "00e999", "00e999"},
+	{"a number beyond a float in quotes stays text", `"1e400"`, "1e400"},
 	{"a version stays text", "1.2.3", "1.2.3"},
 	{"a decimal comma stays text", "21,5", "21,5"},
 	{"digits with underscores stay text", "1_000", "1_000"},
@@ -121,6 +129,25 @@ func TestBareValuesAsConfigured(t *testing.T) {
 	}
 }
 
+// TestANumberBeyondAFloatIsRefusedAlike has the same number as a document's value
+// and alone: the cause is the same, and who wants it as a text or as no reading
+// can say so.
+func TestANumberBeyondAFloatIsRefusedAlike(t *testing.T) {
+	for _, tt := range []struct{ format, payload string }{{JSON, `{"a":1e400}`}, {Value, "1e400"}, {Auto, "1e400"}, {Auto, `[1e400]`}, {Value, " -1e400\n"}} {
+		_, err := decodeOne(t, compile(t, Source{Topic: "t/{device}", Format: tt.format}).NewDecoder(), tt.payload)
+		if err == nil || !strings.Contains(err.Error(), "beyond the range of a 64-bit float") {
+			t.Errorf("%s %q: error %v", tt.format, tt.payload, err)
+		}
+	}
+	d := compile(t, Source{Topic: "t/{device}", Format: Value, Words: map[string]any{"12e456": "12e456"}, NoValue: map[string][]string{"value": {"1e999"}}}).NewDecoder()
+	if got := outcome(t, d, "12e456"); got != "12e456" {
+		t.Errorf("a word: %v", got)
+	}
+	if got := outcome(t, d, "1e999"); got != (nothing{}) {
+		t.Errorf("what stands for no reading: %v", got)
+	}
+}
+
 func TestAutoReadsDocumentsAndBareValues(t *testing.T) {
 	d := compile(t, Source{Topic: "shellies/{device}/{metric...}", Format: Auto, Field: "{metric}"}).NewDecoder()
 	for _, tt := range []struct {
@@ -170,6 +197,9 @@ func FuzzBareValue(f *testing.F) {
 				t.Fatalf("%q is the text %q, which is not UTF-8", payload, v)
 			}
 		case rejected:
+			if _, err := strconv.ParseFloat(trimmed, 64); errors.Is(err, strconv.ErrRange) {
+				return
+			}
 			if utf8.ValidString(payload) && !strings.ContainsAny(trimmed[:1], "{[\"") && !strings.HasPrefix(payload, "\ufeff") {
 				t.Fatalf("%q is rejected", payload)
 			}
