@@ -57,7 +57,8 @@ bench: ## Run the benchmarks of every stage
 bench-compare: $(BENCHSTAT) ## benchstat of the working tree against REF (default main): make bench-compare PKG=./ingest/ring REF=HEAD~1
 	@BENCHSTAT=$(BENCHSTAT) test/benchcompare.sh
 
-e2e-bench: build ## Measure the whole path from publish to sink, with the peers that are installed
+e2e-bench: build ## Measure the whole path from publish to sink, beside the peers that are installed
+	$(GO) build -o bin/mochi ./test/peers/mochi
 	@test/e2ebench.sh
 
 clean: ## Remove what was built; tools and data stay

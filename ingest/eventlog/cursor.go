@@ -171,6 +171,10 @@ func (l *Log) Store(ctx context.Context, name string) (*Store, error) {
 	s := &Store{name: name}
 	err := l.patiently(ctx, func(ctx context.Context) error {
 		var err error
+		if l.cfg.Inspect {
+			s.kv, err = l.js.KeyValue(ctx, "weir_"+name)
+			return err
+		}
 		s.kv, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_" + name, Replicas: l.cfg.Replicas})
 		return err
 	})

@@ -41,7 +41,7 @@ func (p *Partition) findHead(ctx context.Context, furthest Cursor) error {
 		return err
 	}
 	p.head = Head{Seq: info.State.LastSeq, Records: records}
-	if furthest.Seq > p.head.Seq {
+	if furthest.Seq > p.head.Seq && !p.log.cfg.Inspect {
 		if err := p.raise(ctx, info.State.Msgs, furthest); err != nil {
 			return err
 		}

@@ -26,6 +26,11 @@ type Config struct {
 	Partitions int    // 0: as the log was made, or half the cores for a new one
 	Replicas   int    // of each stream in a cluster; default 1
 
+	// Inspect opens the log as it is, to look at it: nothing of it is made or
+	// changed, so Partitions, Replicas, MaxAge and MaxBytes don't count. Open
+	// returns ErrNoLog where there is none.
+	Inspect bool
+
 	MaxAge   time.Duration // batches older than this are removed; 0 keeps them
 	MaxBytes int64         // all partitions together; 0 is unlimited
 	LockWait time.Duration // how long to wait for another process to give Dir back; default: not at all
@@ -71,6 +76,13 @@ func (c Config) withDefaults() Config {
 
 // ErrLocked is returned by Open when another process has the data directory open.
 var ErrLocked = errors.New("data directory is in use by another process")
+
+// ErrNoLog is returned by Open with Config.Inspect where there is no log.
+var ErrNoLog = errors.New("there is no event log")
+
+// ErrPartitions is wrapped by Open's error when Config.Partitions is not how
+// many the log was made with.
+var ErrPartitions = errors.New("a device must stay in its partition")
 
 // Log is the event log with its cursors, states and dead letters.
 type Log struct {
@@ -188,6 +200,7 @@ func (l *Log) openStreams(ctx context.Context) error {
 			return fmt.Errorf("open partition %d of the log: %w", i, err)
 		}
 		l.parts = append(l.parts, p)
+		l.cfg.Metrics.start(p.name)
 		if len(furthest) == 0 && p.head.Seq > firstSecond {
 			l.cfg.Log.Error("no consumer has a cursor: if this log is not new, the cursors are lost, and consumers begin where their start says", "partition", i, "records", p.head.Records)
 		}
@@ -258,6 +271,11 @@ func redactURL(u string) string {
 }
 
 func (l *Log) startEmbedded(ctx context.Context) error {
+	if l.cfg.Inspect {
+		if _, err := os.Stat(l.storeDir()); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%w in %s", ErrNoLog, l.cfg.Dir)
+		}
+	}
 	if err := os.MkdirAll(l.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -323,7 +341,34 @@ func (l *Log) maxPayload() int {
 	return max(8<<20, l.cfg.BatchBytes+l.cfg.MaxMessage+64<<10)
 }
 
+// findStores is openStores for a log that is looked at.
+func (l *Log) findStores(ctx context.Context) error {
+	var err error
+	if l.meta, err = l.js.KeyValue(ctx, "weir_meta"); errors.Is(err, jetstream.ErrBucketNotFound) {
+		if l.emb == nil {
+			return fmt.Errorf("%w at %s", ErrNoLog, redactURL(l.cfg.URL))
+		}
+		return fmt.Errorf("%w in %s", ErrNoLog, l.cfg.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("open the log's key-value store: %w", err)
+	}
+	if l.cursors, err = l.js.KeyValue(ctx, "weir_cursors"); err != nil {
+		return fmt.Errorf("open the cursors: %w", err)
+	}
+	if l.state, err = l.js.ObjectStore(ctx, "weir_state"); err != nil {
+		return fmt.Errorf("open the state store: %w", err)
+	}
+	if l.dead, err = l.js.Stream(ctx, "WEIR_DEAD"); err != nil {
+		return fmt.Errorf("open the dead letters: %w", err)
+	}
+	return nil
+}
+
 func (l *Log) openStores(ctx context.Context) error {
+	if l.cfg.Inspect {
+		return l.findStores(ctx)
+	}
 	r := l.cfg.Replicas
 	var err error
 	if l.meta, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "weir_meta", Replicas: r}); err != nil {
@@ -364,6 +409,9 @@ func (l *Log) partitionCount(ctx context.Context) (int, error) {
 			l.cfg.Log.Error("the note of the number of partitions is lost: the log's streams are counted", "partitions", n)
 			return n, l.agree(n)
 		}
+		if l.cfg.Inspect {
+			return 0, fmt.Errorf("%w: it has no partitions", ErrNoLog)
+		}
 		if n = l.cfg.Partitions; n == 0 {
 			n = defaultPartitions()
 		}
@@ -386,8 +434,8 @@ func (l *Log) partitionCount(ctx context.Context) (int, error) {
 
 // agree fails when the config wants another number of partitions than the log has.
 func (l *Log) agree(n int) error {
-	if l.cfg.Partitions != 0 && l.cfg.Partitions != n {
-		return fmt.Errorf("log.partitions is %d, but the log was made with %d and a device must stay in its partition: set it to %d or use a new data_dir", l.cfg.Partitions, n, n)
+	if l.cfg.Partitions != 0 && l.cfg.Partitions != n && !l.cfg.Inspect {
+		return fmt.Errorf("log.partitions is %d, but the log was made with %d and %w: set it to %d or use a new data_dir", l.cfg.Partitions, n, ErrPartitions, n)
 	}
 	return nil
 }

@@ -40,6 +40,14 @@ func NewMetrics() *Metrics {
 	}
 }
 
+// start makes the series of a partition that say that something is wrong: an
+// alert on one that is not there yet would miss its first step.
+func (m *Metrics) start(partition string) {
+	m.failures.WithLabelValues(partition)
+	m.held.WithLabelValues(partition)
+	m.damaged.WithLabelValues(partition)
+}
+
 // Collectors returns all metrics, to be registered.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.records, m.bytes, m.batches, m.append, m.failures, m.held, m.damaged, m.reads, m.head}

@@ -72,8 +72,15 @@ func openPartition(ctx context.Context, l *Log, id, count int, furthest Cursor) 
 		maxBytes = l.cfg.MaxBytes / int64(count)
 	}
 	var err error
+	name := fmt.Sprintf("WEIR_LOG_%d", id)
+	if l.cfg.Inspect {
+		if p.stream, err = l.js.Stream(ctx, name); err != nil {
+			return nil, err
+		}
+		return p, p.findHead(ctx, furthest)
+	}
 	p.stream, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: fmt.Sprintf("WEIR_LOG_%d", id), Subjects: []string{p.subject},
+		Name: name, Subjects: []string{p.subject},
 		Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas, Discard: jetstream.DiscardOld,
 		MaxAge: l.cfg.MaxAge, MaxBytes: maxBytes, AllowDirect: true,
 	})
