@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"weir/configs"
+	"weir/configs/strict"
 	"weir/console"
 	"weir/devices"
 	"weir/ingest/broker"
@@ -105,7 +106,9 @@ func (a *App) Open(ctx context.Context) error {
 	lcfg.Decode = a.decoding.decode
 	lcfg.LockWait = lockWait
 	var err error
-	if a.events, err = eventlog.Open(ctx, lcfg); err != nil {
+	if a.events, err = eventlog.Open(ctx, lcfg); errors.Is(err, eventlog.ErrPartitions) {
+		return strict.Errors{{File: c.File, Pos: c.Log.At("partitions"), Msg: err.Error()}}
+	} else if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
 	a.registry = a.newRegistry()

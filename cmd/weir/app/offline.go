@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 
 	"weir/configs"
 	"weir/console"
@@ -25,11 +23,7 @@ type Offline struct {
 // eventlog.ErrLocked when weir runs on it.
 func OpenOffline(ctx context.Context, cfg *configs.Config) (*Offline, error) {
 	lcfg := logConfig(cfg, discardLog())
-	if cfg.Log.Embedded() {
-		if _, err := os.Stat(filepath.Join(lcfg.Dir, "LOCK")); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("there is no data in %s: has weir run with this config? data_dir is relative to the working directory", lcfg.Dir)
-		}
-	}
+	lcfg.Inspect = true // the log keeps the retention that it has, whatever this config says
 	set, err := Sources(cfg)
 	if err != nil {
 		return nil, err
@@ -37,6 +31,9 @@ func OpenOffline(ctx context.Context, cfg *configs.Config) (*Offline, error) {
 	dec := newDecoding(set)
 	lcfg.Decode = dec.decode
 	l, err := eventlog.Open(ctx, lcfg)
+	if errors.Is(err, eventlog.ErrNoLog) && cfg.Log.Embedded() {
+		return nil, fmt.Errorf("there is no data in %s: has weir run with this config? data_dir is relative to the working directory", lcfg.Dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
