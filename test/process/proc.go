@@ -113,11 +113,11 @@ type Output struct {
 
 var _ io.Writer = (*Output)(nil)
 
-// Write appends to the output. What goes beyond 64 MiB is dropped.
+// Write appends to the output. What goes beyond 1 GiB is dropped.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.b.Len() < 64<<20 {
+	if o.b.Len() < 1<<30 {
 		o.b.Write(p)
 	}
 	return len(p), nil
