@@ -56,11 +56,13 @@ type Broker struct {
 	acker   *acker
 	pending *pending // for the store
 	stats   stats
+	notices notices
 
 	buffers, batches *sync.Pool
 	gen              atomic.Uint64 // of every connection's topic cache
 	turn             atomic.Uint64 // of shared subscriptions
 	draining         atomic.Bool
+	drain            chan struct{} // closed when draining begins
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -103,10 +105,11 @@ func New(cfg Config, deps Deps) (*Broker, error) {
 		deps.Now = func() int64 { return time.Now().UnixNano() }
 	}
 	b := &Broker{
-		cfg: cfg, deps: deps, log: deps.Log.With("component", "broker"), acker: newAcker(), pending: newPending(),
+		cfg: cfg, deps: deps, log: deps.Log, acker: newAcker(), pending: newPending(),
 		buffers: newBuffers(), batches: newBatches(len(deps.Partitions)),
 		sessions: map[string]*session{}, conns: map[*conn]struct{}{}, clients: map[*conn]struct{}{}, perAddr: map[string]int{},
 	}
+	b.drain = make(chan struct{})
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.gen.Store(1)
 	l := cfg.Limits
@@ -204,7 +207,7 @@ func (b *Broker) spawn(f func()) {
 // owed go out as their messages become durable, until ctx ends at the latest;
 // then every client is told that the server shuts down, and disconnected.
 func (b *Broker) Drain(ctx context.Context) {
-	first := !b.draining.Swap(true)
+	first := b.startDraining()
 	b.mu.Lock()
 	var conns []*conn
 	for c := range b.conns {
@@ -242,6 +245,15 @@ func (b *Broker) Drain(ctx context.Context) {
 	}
 }
 
+// startDraining reports whether draining had not begun before.
+func (b *Broker) startDraining() bool {
+	first := !b.draining.Swap(true)
+	if first {
+		close(b.drain)
+	}
+	return first
+}
+
 // acksOut reports whether no connected client is owed an ack and no publish is
 // on its way into the log.
 func (b *Broker) acksOut() bool {
@@ -269,7 +281,7 @@ func (b *Broker) Close() error {
 	if was == closed {
 		return nil
 	}
-	b.draining.Store(true)
+	b.startDraining()
 	b.cancel()
 	var errs []error
 	for _, l := range listeners {
@@ -286,7 +298,30 @@ func (b *Broker) Close() error {
 		}
 	}
 	b.wg.Wait()
+	if was == running {
+		b.reportQueued()
+	}
 	return errors.Join(errs...)
+}
+
+// reportQueued logs what is lost with the memory: messages for persistent
+// sessions, which are the only ones left.
+func (b *Broker) reportQueued() {
+	messages, sessions := 0, 0
+	for _, cl := range b.server.Clients.GetAll() {
+		n := 0
+		for _, pk := range cl.State.Inflight.GetAll(false) {
+			if pk.FixedHeader.Type == packets.Publish {
+				n++
+			}
+		}
+		if messages += n; n > 0 {
+			sessions++
+		}
+	}
+	if messages > 0 {
+		b.log.Warn("messages queued for MQTT subscribers are lost: they are kept in memory only", "messages", messages, "sessions", sessions)
+	}
 }
 
 // Addr returns where a listener listens: kind is tcp, tls or websocket. It is

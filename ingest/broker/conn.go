@@ -23,6 +23,7 @@ var (
 	errTakenOver   = errors.New("session taken over by another connection")
 	errReceiveMax  = errors.New("receive maximum exceeded")
 	errKeepAlive   = errors.New("keep alive timeout")
+	errLevel       = errors.New("protocol level is not supported")
 	errConnectTime = errors.New("no CONNECT in time")
 )
 
@@ -56,9 +57,12 @@ type conn struct {
 	principal atomic.Pointer[access.Principal]
 	certUser  string
 	will      string // topic of the client's will, or ""
-	limiter   *rate.Limiter
-	v5        atomic.Bool
-	ready     bool // CONNACK is out: plain frames may be taken
+	refusal   byte   // reason in CONNACK in place of mochi's; 0: mochi's
+
+	willExpiry uint32 // seconds; 0: none
+	limiter    *rate.Limiter
+	v5         atomic.Bool
+	ready      bool // CONNACK is out: plain frames may be taken
 
 	flow        flow        // what mochi queues and writes
 	retaining   atomic.Bool // a SUBSCRIBE is worked on: retained messages may follow

@@ -177,12 +177,3 @@ func (b *Broker) watchSlow() {
 		full = next
 	}
 }
-
-// tooSlow counts and reports a client that is cut off because it does not take,
-// or does not acknowledge, what it is sent.
-func (c *conn) tooSlow(why string) {
-	if c.slow.Swap(true) {
-		return
-	}
-	c.b.stats.SlowClients.Add(1)
-}

@@ -15,6 +15,7 @@ var (
 // Packet types, as they stand in the first byte of a frame.
 const (
 	typeConnect    = 0x10
+	typeConnack    = 0x20
 	typePublish    = 0x30
 	typePuback     = 0x40
 	typePubrec     = 0x50
@@ -149,3 +150,22 @@ func (f *plain) properties(body []byte, at int) int {
 
 // validText reports whether b is UTF-8 without U+0000, as MQTT wants every string.
 func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }
+
+// refuseLevel returns the CONNACK that refuses a CONNECT, given without its
+// fixed header, whose protocol level is not spoken here; nil if it is.
+func refuseLevel(body []byte) []byte {
+	name := []byte("\x00\x04MQTT")
+	if old := []byte("\x00\x06MQIsdp"); bytes.HasPrefix(body, old) {
+		return []byte{typeConnack, 2, 0, 0x01}
+	}
+	if !bytes.HasPrefix(body, name) || len(body) == len(name) {
+		return nil // mochi refuses it
+	}
+	switch level := body[len(name)]; {
+	case level < 4:
+		return []byte{typeConnack, 2, 0, 0x01}
+	case level > 5:
+		return []byte{typeConnack, 3, 0, 0x84, 0}
+	}
+	return nil
+}

@@ -72,7 +72,7 @@ func (h *hook) refuse(cl *mqtt.Client, code packets.Code, count *counter) error 
 }
 
 // OnConnectAuthenticate decides who the client is. A false answer makes mochi
-// send CONNACK with "bad user name or password".
+// send CONNACK with "bad user name or password", or with c.refusal.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := connOf(cl)
 	if c == nil {
@@ -84,21 +84,28 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	})
 	if err != nil {
 		h.b.stats.RefusedAuth.Add(1)
-		h.b.log.Debug("client refused", "client", cl.ID, "user", string(pk.Connect.Username), "remote", cl.Net.Remote, "err", err)
+		cause := "credentials"
+		if errors.Is(err, access.ErrClientID) {
+			cause, c.refusal = "client_id", packets.ErrNotAuthorized.Code
+		}
+		h.b.clientRefused(cause, cl.ID, string(pk.Connect.Username), cl.Net.Remote, "err", err)
 		return false
 	}
 	if pk.Connect.WillFlag && !p.CanPublish(pk.Connect.WillTopic) {
 		h.b.stats.RefusedACL.Add(1)
-		h.b.log.Debug("client refused: its will's topic is not allowed", "client", cl.ID, "topic", pk.Connect.WillTopic)
+		c.refusal = packets.ErrNotAuthorized.Code
+		h.b.clientRefused("will", cl.ID, p.User, cl.Net.Remote, "topic", clip(pk.Connect.WillTopic))
 		return false
 	}
 	if owner, ok := h.b.owner(cl.ID); ok && owner != p.User {
 		h.b.stats.RefusedAuth.Add(1)
-		h.b.log.Warn("client refused: its client id has a session of another user", "client", cl.ID, "user", p.User)
+		c.refusal = packets.ErrNotAuthorized.Code
+		h.b.clientRefused("session_of_another_user", cl.ID, p.User, cl.Net.Remote)
 		return false
 	}
 	c.principal.Store(p)
 	c.will = pk.Connect.WillTopic
+	c.willExpiry = pk.Connect.WillProperties.MessageExpiryInterval
 	return true
 }
 
@@ -111,6 +118,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	v5 := c.v5.Load()
 	c.cl = cl
 	c.sess = h.b.session(cl.ID, c.rights().User, pk.Connect.Clean)
+	c.sess.willExpiry.Store(c.willExpiry)
 	c.sess.adopt(c, v5, !v5 && pk.Connect.Clean)
 	if v5 {
 		c.gate.window = int(cl.Properties.Props.ReceiveMaximum)
@@ -278,6 +286,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	t := c.lookup([]byte(pk.TopicName))
 	if !t.allowed {
+		c.denied("publish", pk.TopicName)
 		return pk, h.deny(c, cl, k)
 	}
 	if k.live {

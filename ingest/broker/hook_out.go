@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -26,9 +27,16 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return false
 	}
 	if strings.ContainsAny(topic, "+#") || mqtt.IsSharedFilter(topic) {
-		return p.CanSubscribe(topic)
+		ok := p.CanSubscribe(topic)
+		if !ok {
+			c.denied("subscribe", topic)
+		}
+		return ok
 	}
 	if !p.CanReceive(topic) {
+		if c.subscribing.Load() {
+			c.denied("subscribe", topic)
+		}
 		return false
 	}
 	switch {
@@ -62,29 +70,70 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if !pk.FixedHeader.Dup { // else it was not in the queue
 			c.flow.begin()
 		}
+		if d := pk.Connect.WillProperties.WillDelayInterval; d > 0 && pk.Expiry > 0 {
+			// mochi keeps in Expiry when a delayed will is due, and takes it for its end.
+			pk.Properties.MessageExpiryInterval = h.b.willExpiry(pk.Origin, pk.Expiry)
+		}
 		if pk.Expiry < 0 { // mochi had held it back: now it doesn't
 			pk.Expiry = 0
 			cl.State.Inflight.Set(pk)
 		}
 	case packets.Connack:
 		cl.State.Inflight.ResetSendQuota(0) // a session that was taken over has mochi's again
-		if cl.Properties.ProtocolVersion < 5 {
-			switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly
-			case packets.ErrNotAuthorized.Code, packets.ErrTopicNameInvalid.Code:
-				pk.ReasonCode = packets.Err3NotAuthorized.Code
-			case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code:
-				pk.ReasonCode = packets.Err3ServerUnavailable.Code
-			}
-		} else if pk.ReasonCode == 0 {
-			pk.Properties.TopicAliasMaximum = uint16(l.TopicAliasMaximum)
-			pk.Properties.MaximumPacketSize = uint32(l.MaxPacket)
-		}
+		h.connack(c, cl, &pk)
 	case packets.Suback, packets.Unsuback:
 		if c.subID != 0 {
 			pk.PacketID, c.subID = c.subID, 0
 		}
 	}
 	return pk
+}
+
+// connack completes the CONNACK of mochi.
+func (h *hook) connack(c *conn, cl *mqtt.Client, pk *packets.Packet) {
+	l := &h.b.cfg.Limits
+	v5 := cl.Properties.ProtocolVersion == 5
+	busy := pk.ReasonCode == packets.ErrServerBusy.Code || !v5 && pk.ReasonCode == packets.Err3ServerUnavailable.Code
+	if busy && !h.b.draining.Load() { // mochi asks no hook
+		h.b.stats.RefusedBusy.Add(1)
+		h.b.clientRefused("max_connections", cl.ID, string(cl.Properties.Username), cl.Net.Remote, "limit", l.Connections)
+	}
+	if c.refusal != 0 && pk.ReasonCode != 0 {
+		pk.ReasonCode, pk.Properties.ReasonString = c.refusal, ""
+	}
+	if v5 {
+		if pk.ReasonCode == 0 {
+			pk.Properties.TopicAliasMaximum = uint16(l.TopicAliasMaximum)
+			pk.Properties.MaximumPacketSize = uint32(l.MaxPacket)
+		}
+		return
+	}
+	switch pk.ReasonCode { // mochi maps not all of them, and one of them wrongly
+	case packets.ErrNotAuthorized.Code, packets.ErrTopicNameInvalid.Code:
+		pk.ReasonCode = packets.Err3NotAuthorized.Code
+	case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code:
+		pk.ReasonCode = packets.Err3ServerUnavailable.Code
+	case packets.ErrUnspecifiedError.Code:
+		if !cl.Properties.Clean && cl.Properties.Props.AssignedClientID != "" { // it gave none [MQTT-3.1.3-8]
+			pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code
+		}
+	}
+}
+
+// willExpiry returns the message expiry interval, in s, with which a delayed
+// will goes out that was due at a time, unix s; 0 if it had none.
+func (b *Broker) willExpiry(client string, due int64) uint32 {
+	b.mu.Lock()
+	s := b.sessions[client]
+	b.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	e := int64(s.willExpiry.Load())
+	if e == 0 {
+		return 0
+	}
+	return uint32(max(1, e-max(0, time.Now().Unix()-due)))
 }
 
 // OnPublishDropped counts what a subscriber's full queue loses.

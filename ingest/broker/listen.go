@@ -115,10 +115,14 @@ func (b *Broker) admit(nc net.Conn) *conn {
 	// in CONNACK while it lasts.
 	if b.state == closed || b.draining.Load() || len(b.conns) >= b.cfg.Limits.Connections+b.cfg.Limits.Connections/8+16 {
 		b.stats.RefusedBusy.Add(1)
+		if b.state != closed && !b.draining.Load() {
+			b.clientRefused("max_connections", "", "", nc.RemoteAddr().String(), "limit", b.cfg.Limits.Connections)
+		}
 		return nil
 	}
 	if n := b.cfg.Limits.PerAddress; n > 0 && b.perAddr[addr] >= n {
 		b.stats.RefusedAddress.Add(1)
+		b.clientRefused("connections_per_address", "", "", nc.RemoteAddr().String(), "limit", n)
 		return nil
 	}
 	b.stats.Accepted.Add(1)

@@ -205,8 +205,19 @@ func (r *reader) keepAlive(d time.Duration) {
 
 // scan works off the complete frames in the buffer, up to the first that mochi
 // is to get: pass is its length then. What was taken before it is in the ring,
-// and its acks are owed, when scan returns.
+// and its acks are owed, when scan returns. A client that may publish so often
+// only is served in pieces, so that its acks and pings don't wait long.
 func (r *reader) scan() error {
+	for {
+		more, err := r.some()
+		if err != nil || !more || r.c.closing.Load() || r.c.b.draining.Load() {
+			return err
+		}
+	}
+}
+
+// some is a piece of scan. It reports whether there may be more.
+func (r *reader) some() (more bool, err error) {
 	c := r.c
 	limit := c.b.cfg.Limits.MaxPacket
 	if !c.ready {
@@ -214,9 +225,12 @@ func (r *reader) scan() error {
 	}
 	var b *batch
 	var bytes, packets int
-	var err error
 	r.need = 0
 	for r.w-r.r >= 2 {
+		if c.limiter != nil && packets >= max(1, c.limiter.Burst()/8) {
+			more = true
+			break
+		}
 		buf := r.in[r.r:r.w]
 		head, total, ferr := frameLength(buf)
 		if ferr == nil && total > limit {
@@ -231,6 +245,13 @@ func (r *reader) scan() error {
 			break
 		}
 		r.fresh = true
+		if !c.ready && buf[0] == typeConnect {
+			if refusal := refuseLevel(buf[head:total]); refusal != nil {
+				_, _ = c.w.put(refusal)
+				err = errLevel
+				break
+			}
+		}
 		if isPlain(buf[0]) && c.ready && c.b.cfg.FastPath && r.f.parse(buf[0], buf[head:total], c.v5.Load()) {
 			if b == nil {
 				b = c.b.batches.Get().(*batch)
@@ -268,10 +289,10 @@ func (r *reader) scan() error {
 			err = c.pace(packets)
 		}
 	}
-	return err
+	return more, err
 }
 
-// pace holds the client back to its publish rate.
+// pace holds the client back to its publish rate, until the broker drains.
 func (c *conn) pace(n int) error {
 	for n > 0 {
 		k := min(n, c.limiter.Burst())
@@ -283,6 +304,9 @@ func (c *conn) pace(n int) error {
 		t := time.NewTimer(d)
 		select {
 		case <-t.C:
+		case <-c.b.drain:
+			t.Stop()
+			return nil
 		case <-c.done:
 			t.Stop()
 			return net.ErrClosed

@@ -24,12 +24,14 @@ type owed struct {
 type session struct {
 	b      *Broker
 	id     string
-	user   string            // "": anonymous
-	max    int               // how many acks may be owed
-	idle   atomic.Bool       // set by the sweep, cleared by use
-	saved  atomic.Bool       // it is in the store
-	queued atomic.Bool       // it is in the acker's queue
-	wakers []eventlog.Waiter // one a partition, made at first use
+	user   string      // "": anonymous
+	max    int         // how many acks may be owed
+	idle   atomic.Bool // set by the sweep, cleared by use
+	saved  atomic.Bool // it is in the store
+	queued atomic.Bool // it is in the acker's queue
+
+	willExpiry atomic.Uint32     // message expiry interval of the client's will, s; 0: none
+	wakers     []eventlog.Waiter // one a partition, made at first use
 
 	mu       sync.Mutex
 	owner    *conn // the connection that publishes into it

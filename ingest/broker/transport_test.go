@@ -286,7 +286,7 @@ func TestUsersAndTheirRights(t *testing.T) {
 		{"c1", "ann", "nope", "", 5, 0x86},
 		{"c1", "eve", "pw", "", 5, 0x86},
 		{"c1", "ann", "pw", "sensors/c1/will", 0, 0},
-		{"c1", "ann", "pw", "sensors/c2/will", 5, 0x86},
+		{"c1", "ann", "pw", "sensors/c2/will", 5, 0x87},
 		{"c1", "ann", "pw", "sensors/#", 5, 0x90},
 	} {
 		for _, v5 := range []bool{false, true} {
