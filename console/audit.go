@@ -159,6 +159,9 @@ func (s *Server) replayConsumer(w http.ResponseWriter, r *http.Request) {
 	}
 	switch err := s.deps.Seek(r.Context(), r.PathValue("name"), from); {
 	case errors.Is(err, ErrUnknownConsumer):
+		if known := s.checkConsumer(r.PathValue("name")); known != nil {
+			err = known // names those that there are
+		}
 		s.fail(w, http.StatusNotFound, err)
 	case err != nil:
 		s.fail(w, http.StatusInternalServerError, err)

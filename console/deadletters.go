@@ -21,9 +21,17 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := s.newStream(w)
-	out.end(s.deps.Log.EachDead(r.Context(), r.URL.Query().Get("consumer"), func(d eventlog.DeadLetter) bool {
+	consumer := r.URL.Query().Get("consumer")
+	err = s.deps.Log.EachDead(r.Context(), consumer, func(d eventlog.DeadLetter) bool {
 		return out.line(d) == nil && (limit == 0 || out.n < limit)
-	}))
+	})
+	if err == nil && out.n == 0 { // one that is not in the config any more may have some
+		if err := s.checkConsumer(consumer); err != nil {
+			s.fail(w, http.StatusBadRequest, err)
+			return
+		}
+	}
+	out.end(err)
 }
 
 func (s *Server) deadError(w http.ResponseWriter, err error) {
@@ -104,6 +112,12 @@ func (s *Server) manyDead(w http.ResponseWriter, r *http.Request, do func(ctx co
 		}); err != nil {
 			out.end(err)
 			return
+		}
+		if len(ids) == 0 {
+			if err := s.checkConsumer(q.Get("consumer")); err != nil {
+				s.fail(w, http.StatusBadRequest, err)
+				return
+			}
 		}
 	}
 	for i, id := range ids {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"weir/configs/strict"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
 )
@@ -24,7 +25,7 @@ type From struct {
 }
 
 // ParseFrom parses "all", "new", an RFC 3339 time, a duration back from now
-// such as "10m", or a position "partition/seq".
+// such as "10m" or "2d", or a position "partition/seq".
 func ParseFrom(s string) (From, error) {
 	switch s {
 	case "all":
@@ -35,13 +36,13 @@ func ParseFrom(s string) (From, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return From{Time: t}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+	if d, err := strict.ParseDuration(s); err == nil && d > 0 {
 		return From{Time: time.Now().Add(-d)}, nil
 	}
 	if p, err := event.ParsePosition(s); err == nil {
 		return From{Pos: &p}, nil
 	}
-	return From{}, fmt.Errorf("from=%q is none of: all, new, a time such as 2026-01-31T12:00:00Z, a duration back from now such as 10m, a position partition/seq", s)
+	return From{}, fmt.Errorf("from=%q is none of: all, new, a time such as 2026-01-31T12:00:00Z, a duration back from now such as 10m or 2d, a position partition/seq", s)
 }
 
 // String returns the text that ParseFrom takes.

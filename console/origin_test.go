@@ -17,11 +17,11 @@ func TestPagesOfOtherSitesAreRefusedAndProxiesAreNot(t *testing.T) {
 		want   int
 	}{
 		"a program":            {"GET", nil, 200},
-		"a program that posts": {"POST", nil, 404},
+		"a program that posts": {"POST", nil, 405},
 		"a page of its own":    {"GET", []string{"Host", "weir:8080", "Origin", "http://weir:8080"}, 200},
-		"a page of its own, by what the browser says":    {"POST", []string{"Host", "10.0.0.1:8080", "Origin", "https://weir.example.com", "Sec-Fetch-Site", "same-origin"}, 404},
-		"behind a proxy that passes the host on":         {"POST", []string{"Host", "weir.example.com", "Origin", "https://weir.example.com"}, 404},
-		"behind a proxy that says the host":              {"POST", []string{"Host", "127.0.0.1:8080", "Origin", "https://weir.example.com", "X-Forwarded-Host", "weir.example.com"}, 404},
+		"a page of its own, by what the browser says":    {"POST", []string{"Host", "10.0.0.1:8080", "Origin", "https://weir.example.com", "Sec-Fetch-Site", "same-origin"}, 405},
+		"behind a proxy that passes the host on":         {"POST", []string{"Host", "weir.example.com", "Origin", "https://weir.example.com"}, 405},
+		"behind a proxy that says the host":              {"POST", []string{"Host", "127.0.0.1:8080", "Origin", "https://weir.example.com", "X-Forwarded-Host", "weir.example.com"}, 405},
 		"a link from another site":                       {"GET", []string{"Sec-Fetch-Site", "cross-site"}, 200},
 		"an address that was typed":                      {"GET", []string{"Sec-Fetch-Site", "none"}, 200},
 		"a page of another site":                         {"GET", []string{"Host", "weir:8080", "Origin", "http://evil.example"}, 403},

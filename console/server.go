@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +36,8 @@ type Deps struct {
 	Rules   func() []Rule            // those in force
 	Ready   func() error             // why weir takes no messages, or nil
 	Healthy func() error             // what has stopped for good, or nil
+
+	Sources func() []string // names of those in force
 
 	// Decode adds events and rejects to a batch, by the sources in force.
 	Decode func(*event.Batch)
@@ -58,35 +63,65 @@ func New(deps Deps) *Server {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{deps: deps, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /healthz", s.probe(deps.Healthy))
-	s.mux.HandleFunc("GET /readyz", s.probe(deps.Ready))
+	mux := &routes{mux: s.mux, methods: map[string][]string{}}
+	mux.HandleFunc("GET /healthz", s.probe(deps.Healthy))
+	mux.HandleFunc("GET /readyz", s.probe(deps.Ready))
 	if deps.Gatherer != nil {
-		s.mux.Handle("GET /metrics", promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{}))
 	}
 	if deps.Pprof {
-		s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		s.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	s.mux.HandleFunc("GET /api/v1/devices", s.listDevices)
-	s.mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)
-	s.mux.HandleFunc("GET /api/v1/alerts", s.listAlerts)
-	s.mux.HandleFunc("GET /api/v1/rules", s.listRules)
-	s.mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
-	s.mux.HandleFunc("GET /api/v1/audit", s.audit)
-	s.mux.HandleFunc("GET /api/v1/events", s.events)
-	s.mux.HandleFunc("POST /api/v1/consumers/{name}/replay", s.replayConsumer)
-	s.mux.HandleFunc("GET /api/v1/dead-letters", s.listDead)
-	s.mux.HandleFunc("POST /api/v1/dead-letters", s.replayManyDead)
-	s.mux.HandleFunc("DELETE /api/v1/dead-letters", s.dropManyDead)
-	s.mux.HandleFunc("GET /api/v1/dead-letters/{id...}", s.showDead)
-	s.mux.HandleFunc("POST /api/v1/dead-letters/{id...}", s.replayDead)
-	s.mux.HandleFunc("DELETE /api/v1/dead-letters/{id...}", s.dropDead)
+	mux.HandleFunc("GET /api/v1/devices", s.listDevices)
+	mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)
+	mux.HandleFunc("GET /api/v1/alerts", s.listAlerts)
+	mux.HandleFunc("GET /api/v1/rules", s.listRules)
+	mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
+	mux.HandleFunc("GET /api/v1/audit", s.audit)
+	mux.HandleFunc("GET /api/v1/events", s.events)
+	mux.HandleFunc("POST /api/v1/consumers/{name}/replay", s.replayConsumer)
+	mux.HandleFunc("GET /api/v1/dead-letters", s.listDead)
+	mux.HandleFunc("POST /api/v1/dead-letters", s.replayManyDead)
+	mux.HandleFunc("DELETE /api/v1/dead-letters", s.dropManyDead)
+	mux.HandleFunc("GET /api/v1/dead-letters/{id...}", s.showDead)
+	mux.HandleFunc("POST /api/v1/dead-letters/{id...}", s.replayDead)
+	mux.HandleFunc("DELETE /api/v1/dead-letters/{id...}", s.dropDead)
+	for path, methods := range mux.methods {
+		s.mux.HandleFunc(path, s.otherMethod(methods))
+	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of the API", r.Method, r.URL.Path))
 	})
 	return s
+}
+
+// routes registers handlers and keeps which methods each path has.
+type routes struct {
+	mux     *http.ServeMux
+	methods map[string][]string // by path
+}
+
+func (r *routes) Handle(pattern string, h http.Handler) {
+	method, path, _ := strings.Cut(pattern, " ")
+	r.methods[path] = append(r.methods[path], method)
+	if method == http.MethodGet {
+		r.methods[path] = append(r.methods[path], http.MethodHead)
+	}
+	r.mux.Handle(pattern, h)
+}
+
+func (r *routes) HandleFunc(pattern string, h http.HandlerFunc) { r.Handle(pattern, h) }
+
+// otherMethod answers requests for a path with a method that it does not have.
+func (s *Server) otherMethod(methods []string) http.HandlerFunc {
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s %s is not part of the API: the path takes %s", r.Method, r.URL.Path, allow))
+	}
 }
 
 // ServeHTTP answers one request.
@@ -196,7 +231,15 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
 		}
 		q.Online = &on
 	}
-	s.reply(w, s.deps.Devices.Page(q))
+	page := s.deps.Devices.Page(q)
+	if len(page.Devices) == 0 && q.Source != "" && s.deps.Sources != nil {
+		// A source that is not there any more may have devices, so it is asked for first.
+		if names := s.deps.Sources(); !slices.Contains(names, q.Source) {
+			s.fail(w, http.StatusBadRequest, unknown("source", q.Source, names))
+			return
+		}
+	}
+	s.reply(w, page)
 }
 
 func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) {
@@ -229,6 +272,27 @@ func (s *Server) listRules(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.reply(w, map[string]any{"rules": s.deps.Rules()})
+}
+
+// unknown says that there is nothing of a name, and what there is.
+func unknown(what, name string, known []string) error {
+	return fmt.Errorf("unknown %s %q: there are %s", what, name, strings.Join(slices.Sorted(slices.Values(known)), ", "))
+}
+
+// checkConsumer returns an error for a name that no consumer has that runs.
+// Without any, nothing is known of their names.
+func (s *Server) checkConsumer(name string) error {
+	if name == "" || s.deps.Runners == nil {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, r := range s.deps.Runners() {
+		names[r.Name()] = true
+	}
+	if names[name] {
+		return nil
+	}
+	return unknown("consumer", name, slices.Collect(maps.Keys(names)))
 }
 
 var errNotRunning = errors.New("weir is not running on this data directory")

@@ -87,7 +87,7 @@ func newBench(t *testing.T) *bench {
 	})
 	b.deps = Deps{
 		Log: b.log, Devices: b.registry, Runners: func() []*consume.Runner { return b.runners },
-		Alerts: func() []rules.Status { return []rules.Status{} }, Rules: func() []Rule { return []Rule{{Info: rules.Info{Rule: "g/r"}, Errors: 3, LastError: "no field t"}} },
+		Alerts: func() []rules.Status { return []rules.Status{} }, Sources: func() []string { return []string{"plant", "none"} }, Rules: func() []Rule { return []Rule{{Info: rules.Info{Rule: "g/r"}, Errors: 3, LastError: "no field t"}} },
 		Decode: decodeBatch, Gatherer: prometheus.NewRegistry(),
 		Reinsert: func(ctx context.Context, m *event.Message) error { b.append(0, *m); return nil },
 	}

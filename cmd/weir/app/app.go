@@ -424,10 +424,18 @@ func (a *App) openAPI() {
 	a.metrics.MustRegister(newCollector(a))
 	a.api = console.New(console.Deps{
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
-		Alerts: a.alerts, Rules: a.rulesInForce,
+		Alerts: a.alerts, Rules: a.rulesInForce, Sources: a.sourceNames,
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
 		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,
 	})
+}
+
+func (a *App) sourceNames() []string {
+	names := make([]string, len(a.cfg.Sources))
+	for i := range a.cfg.Sources {
+		names[i] = a.cfg.Sources[i].Name.Value
+	}
+	return names
 }
 
 // alerts returns the pending and firing alerts of all partitions.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"weir/cmd/weir/app"
@@ -103,6 +104,10 @@ func (c *client) do(ctx context.Context, method, path string, q url.Values) (io.
 		}
 		var e struct{ Error string }
 		if json.Unmarshal(b, &e) == nil && e.Error != "" {
+			// What was asked for is wrong: a value, or the name of a consumer.
+			if s := resp.StatusCode; s == http.StatusBadRequest || s == http.StatusNotFound && strings.HasPrefix(path, "/api/v1/consumers/") {
+				return nil, &usageError{msg: e.Error}
+			}
 			return nil, errors.New(e.Error)
 		}
 		return nil, fmt.Errorf("weir at %s answered %s to %s %s: is that address weir's?", c.base, resp.Status, method, path)
@@ -121,7 +126,9 @@ func (c *client) get(ctx context.Context, path string, q url.Values, v any) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("read weir's answer: %w", err)
 	}
-	if err := json.Unmarshal(b, v); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber() // numbers are shown as they were sent
+	if err := dec.Decode(v); err != nil {
 		return nil, fmt.Errorf("read weir's answer: %w", err)
 	}
 	return b, nil

@@ -24,7 +24,7 @@ func runEvents(ctx context.Context, c *call) error {
 func eventsTail(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("tail", flag.ContinueOnError)
 	asJSON := fs.Bool("json", false, "print a JSON object a line")
-	from := fs.String("from", "new", "where to begin: all, new, a time (RFC 3339), a duration back such as 10m, or partition/seq `place`")
+	from := fs.String("from", "new", "where to begin: all, new, a time (RFC 3339), a duration back such as 10m or 2d, or partition/seq `place`")
 	follow := fs.Bool("follow", false, "go on with what arrives (default with --from new)")
 	once := fs.Bool("no-follow", false, "end at the head of the log")
 	limit := fs.Int("limit", 0, "at most `n` lines; 0 is no limit")
@@ -80,7 +80,7 @@ func eventsTail(ctx context.Context, c *call) error {
 func eventsReplay(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("replay", flag.ContinueOnError)
 	consumer := fs.String("consumer", "", "the consumer `name`: rules, devices, or a sink's")
-	from := fs.String("from", "", "where it reads from: all, a time (RFC 3339), a duration back such as 10m, or partition/seq `place`")
+	from := fs.String("from", "", "where it reads from: all, a time (RFC 3339), a duration back such as 10m or 2d, or partition/seq `place`")
 	cl, _, err := c.query(ctx, fs, "Make a consumer of a running weir read the log again from a place. What it does has fixed identities, so what was done counts once.", "weir events replay -c weir.yaml --consumer influx --from 2h", func(rest []string) error {
 		if *consumer == "" || *from == "" {
 			return &usageError{c.name + ": --consumer and --from are needed", "weir events replay --consumer influx --from 2h"}

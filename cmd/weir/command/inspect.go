@@ -120,32 +120,45 @@ func devicesList(ctx context.Context, c *call) error {
 			q.Set(k, v)
 		}
 	}
-	var all []devices.Device
-	for {
-		var p devices.Page
-		if _, err := cl.get(ctx, "/api/v1/devices", q, &p); err != nil {
+	if *asJSON {
+		all, err := pages[json.RawMessage](ctx, cl, q, *limit)
+		if err != nil {
 			return err
 		}
+		for _, d := range all {
+			if err := c.print(append(d, '\n')); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	all, err := pages[devices.Device](ctx, cl, q, *limit)
+	if err != nil {
+		return err
+	}
+	return devices.WriteTable(c.stdout, all)
+}
+
+// pages returns the devices of every page, at most limit; 0 is all.
+func pages[D any](ctx context.Context, cl *client, q url.Values, limit int) ([]D, error) {
+	var all []D
+	for {
+		var p struct {
+			Devices []D
+			Next    string
+		}
+		if _, err := cl.get(ctx, "/api/v1/devices", q, &p); err != nil {
+			return nil, err
+		}
 		all = append(all, p.Devices...)
-		if *limit > 0 && len(all) >= *limit {
-			all = all[:*limit]
-			break
+		if limit > 0 && len(all) >= limit {
+			return all[:limit], nil
 		}
 		if p.Next == "" {
-			break
+			return all, nil
 		}
 		q.Set("after", p.Next)
 	}
-	if !*asJSON {
-		return devices.WriteTable(c.stdout, all)
-	}
-	enc := json.NewEncoder(c.stdout)
-	for _, d := range all {
-		if err := enc.Encode(d); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-	}
-	return nil
 }
 
 func devicesShow(ctx context.Context, c *call) error {
