@@ -2,13 +2,17 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"weir/ingest/event"
 	"weir/rules"
 )
 
@@ -92,5 +96,84 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 	a.reloadRules(t.Context())
 	if !strings.Contains(log.String(), "there is no file") || a.counts.reloaded() != 0 || a.rulers[0].want.Load().Len() != 1 {
 		t.Errorf("removed: %q, %v", log.String(), a.counts.reloaded())
+	}
+}
+
+// lines is a log that several goroutines write.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func TestARuleThatFailsOnEveryEventIsSeenInTheLogTheAPIAndTheMetrics(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"r.yaml": "groups: [{name: g, rules: [{alert: A, expr: 't > 1'}, {record: b, expr: 'u + 1'}]}]\n"})
+	c := config(t, dir, plain+"rules: [r.yaml]\nlog: {partitions: 1}\n")
+	var log lines
+	a, err := New(c, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: not after a minute; the log:\n%s", what, log.String())
+			}
+		}
+	}
+	await("weir is ready", func() bool { return a.Ready() == nil })
+	if err := a.reinsert(ctx, &event.Message{Topic: "p/d1", Payload: []byte(`{"t":"hot"}`), Received: now()}); err != nil {
+		t.Fatal(err)
+	}
+	await("the failure is logged", func() bool {
+		return strings.Contains(log.String(), `msg="a rule fails: for these events it is neither true nor false" rule=g/A failures=1 cause=`)
+	})
+	all := a.rulesInForce()
+	if len(all) != 2 || all[0].Rule != "g/A" || all[0].Errors != 1 || all[0].LastError == "" || all[1].Errors != 0 {
+		t.Errorf("rules in force: %+v", all)
+	}
+	families, err := a.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := map[string][]string{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "rule" {
+					series[f.GetName()] = append(series[f.GetName()], l.GetValue())
+				}
+			}
+		}
+	}
+	if got := series["weir_alerts"]; !slices.Equal(got, []string{"g/A", "g/A"}) {
+		t.Errorf("weir_alerts of rules %v", got)
+	}
+	if got := series["weir_rules_recordings_total"]; !slices.Equal(got, []string{"g/b"}) {
+		t.Errorf("weir_rules_recordings_total of rules %v", got)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
 	}
 }
