@@ -57,6 +57,7 @@ type Broker struct {
 	pending *pending // for the store
 	stats   stats
 	notices notices
+	own     ownTopics
 
 	buffers, batches *sync.Pool
 	gen              atomic.Uint64 // of every connection's topic cache

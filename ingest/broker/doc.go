@@ -27,7 +27,9 @@
 //
 // What mochi sends passes the gate, which keeps it within the client's receive
 // maximum and in order. Plain publishes to subscribers at QoS 0 don't take that
-// way: deliveries of one socket read are gathered and written at once.
+// way: deliveries of one socket read are gathered and written at once. A publisher
+// whose messages mochi has delivered changes over to it when mochi has written
+// what it had queued for those subscribers by then (flow), so order holds.
 //
 // Locks, in the order in which they may be taken:
 //

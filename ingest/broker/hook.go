@@ -26,7 +26,7 @@ func (h *hook) Provides(m byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished,
 		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers,
-		mqtt.OnWillSent, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+		mqtt.OnWillSent, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnSysInfoTick, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -76,6 +76,12 @@ func (h *hook) refuse(cl *mqtt.Client, code packets.Code, count *counter) error 
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := connOf(cl)
 	if c == nil {
+		return false
+	}
+	if cl.ID == mqtt.InlineClientId { // mochi would end the client through which the broker publishes
+		h.b.stats.RefusedAuth.Add(1)
+		c.refusal = packets.ErrClientIdentifierNotValid.Code
+		h.b.clientRefused("client_id", cl.ID, string(pk.Connect.Username), cl.Net.Remote, "err", "this client id is the broker's own")
 		return false
 	}
 	p, err := h.b.access.Authenticate(c, access.Credentials{
@@ -302,6 +308,12 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 			return pk, packets.ErrRejectPacket
 		}
 	}
+	retain := !pk.FixedHeader.Retain || len(pk.Payload) == 0 || h.b.mayRetain(pk.TopicName)
+	if !retain && !t.logged && k.live && c.v5.Load() { // success would say that it is kept somewhere
+		h.b.stats.RetainedRefused.Add(1)
+		c.sess.refuse(c, k.typ(), k.id, packets.ErrQuotaExceeded.Code)
+		return pk, packets.ErrRejectPacket
+	}
 	if err := h.store(c, t, k, &pk); err != nil {
 		if !errors.Is(err, errTakenOver) {
 			_ = h.b.server.DisconnectClient(cl, packets.ErrUnspecifiedError)
@@ -310,7 +322,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	t.behind = true
-	if pk.FixedHeader.Retain && len(pk.Payload) > 0 && !h.b.mayRetain(pk.TopicName) {
+	if !retain {
 		h.b.stats.RetainedRefused.Add(1)
 		pk.FixedHeader.Retain = false
 	}

@@ -113,6 +113,8 @@ func (h *hook) connack(c *conn, cl *mqtt.Client, pk *packets.Packet) {
 		pk.ReasonCode = packets.Err3NotAuthorized.Code
 	case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code:
 		pk.ReasonCode = packets.Err3ServerUnavailable.Code
+	case packets.ErrClientIdentifierNotValid.Code:
+		pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code
 	case packets.ErrUnspecifiedError.Code:
 		if !cl.Properties.Clean && cl.Properties.Props.AssignedClientID != "" { // it gave none [MQTT-3.1.3-8]
 			pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code
@@ -270,12 +272,16 @@ func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 }
 
 // OnRetainMessage runs after a message was retained (r is 1), or removed.
-func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+func (h *hook) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, _ int64) {
+	h.b.own.set(pk.TopicName, connOf(cl) == nil && len(pk.Payload) > 0)
 	h.b.saveRetained(pk)
 }
 
 // OnRetainedExpired runs on mochi's own goroutine.
-func (h *hook) OnRetainedExpired(topic string) { h.b.dropRetained(topic) }
+func (h *hook) OnRetainedExpired(topic string) {
+	h.b.own.set(topic, false)
+	h.b.dropRetained(topic)
+}
 
 // validFilter reports whether a subscription's filter is well-formed.
 func validFilter(f string) bool {

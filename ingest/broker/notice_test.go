@@ -209,3 +209,38 @@ func TestWhatIsQueuedAtShutdownIsReported(t *testing.T) {
 		t.Errorf("log:\n%s", s)
 	}
 }
+
+func TestTheBrokersOwnRetainedMessagesDoNotCountAgainstTheLimit(t *testing.T) {
+	r := start(t, func(c *Config, _ *Deps) { c.Limits.RetainedMessages = 2 })
+	for _, topic := range []string{"alerts/a", "alerts/b", "alerts/c"} {
+		if err := r.b.Publish(t.Context(), topic, []byte("x"), 0, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := r.dial().connect("c", true, true, "")
+	retained := func(topic string, id int) string {
+		return "\x33" + c.pub(topic, "x", 1, id)[1:]
+	}
+	for i, topic := range []string{"state/a", "state/b", "sensors/kept"} { // the last goes into the log
+		c.send(retained(topic, i+1))
+		c.expect("ack of "+topic, ack(typePuback, i+1))
+	}
+	c.send(retained("state/c", 4))
+	c.expect("refusal", "\x40\x03\x00\x04\x97")
+	c.send(retained("state/a", 5)) // in place of the one that is there
+	c.expect("ack", ack(typePuback, 5))
+	if n := r.b.Stats().Refused["retained"]; n != 2 {
+		t.Errorf("%d refused, want 2", n)
+	}
+}
+
+func TestNobodyTakesTheBrokersOwnClientId(t *testing.T) {
+	r := start(t)
+	for _, v5 := range []bool{false, true} {
+		c := r.dial()
+		c.send(connectPacket("inline", true, v5, ""))
+		if p := c.recv(); len(p) < 4 || p[3] != map[bool]byte{false: 0x02, true: 0x85}[v5] {
+			t.Errorf("v5 %v: CONNACK %x", v5, p)
+		}
+	}
+}

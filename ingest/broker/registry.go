@@ -3,9 +3,12 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/system"
 
 	"weir/ingest/broker/access"
 )
@@ -105,8 +108,52 @@ func (b *Broker) offline(cl *mqtt.Client) *access.Principal {
 	return b.access.Offline(string(cl.Properties.Username), cl.ID)
 }
 
+// ownTopics are the topics whose retained messages are the broker's own: they
+// don't count against the clients' limit.
+type ownTopics struct {
+	mu     sync.Mutex
+	topics map[string]struct{}
+	system int // topics below $SYS
+}
+
+// set notes whose retained message a topic has now.
+func (o *ownTopics) set(topic string, own bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !own {
+		delete(o.topics, topic)
+		return
+	}
+	if o.topics == nil {
+		o.topics = map[string]struct{}{}
+	}
+	o.topics[topic] = struct{}{}
+}
+
+func (o *ownTopics) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.topics) + o.system
+}
+
+// OnSysInfoTick runs when mochi has set its retained messages below $SYS,
+// always the same ones.
+func (h *hook) OnSysInfoTick(*system.Info) {
+	o := &h.b.own
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.system > 0 {
+		return
+	}
+	for topic := range h.b.server.Topics.Retained.GetAll() {
+		if strings.HasPrefix(topic, mqtt.SysPrefix+"/") {
+			o.system++
+		}
+	}
+}
+
 func (b *Broker) mayRetain(topic string) bool {
-	if b.server.Topics.Retained.Len() < b.cfg.Limits.RetainedMessages {
+	if b.server.Topics.Retained.Len()-b.own.count() < b.cfg.Limits.RetainedMessages {
 		return true
 	}
 	_, have := b.server.Topics.Retained.Get(topic)

@@ -311,6 +311,7 @@ func (b *Broker) restoreRetained(topic string, value []byte, now int64) error {
 		pk.Properties.PayloadFormat, pk.Properties.PayloadFormatFlag = *m.Format, true
 	}
 	b.server.Topics.RetainMessage(pk)
+	b.own.set(topic, m.Origin == mqtt.InlineClientId)
 	return nil
 }
 
