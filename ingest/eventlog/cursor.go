@@ -168,7 +168,7 @@ func (l *Log) ForgetConsumer(ctx context.Context, consumer string, partition int
 // event: retained messages, sessions, learnt field types. The name is made of
 // letters, digits, - and _.
 func (l *Log) Store(ctx context.Context, name string) (*Store, error) {
-	s := &Store{name: name}
+	s := &Store{name: name, log: l.cfg.Log}
 	err := l.patiently(ctx, func(ctx context.Context) error {
 		var err error
 		if l.cfg.Inspect {

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,6 +15,7 @@ import (
 // Keys may be any text.
 type Store struct {
 	name string
+	log  *slog.Logger
 	kv   jetstream.KeyValue
 }
 
@@ -47,6 +50,10 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	return e.Value(), nil
 }
 
+// loadIdle is how long a load waits for the next value before it takes those
+// that are missing for lost.
+const loadIdle = 5 * time.Second
+
 // Load calls each with every key and its value, in no order.
 func (s *Store) Load(ctx context.Context, each func(key string, value []byte) error) error {
 	w, err := s.kv.WatchAll(ctx, jetstream.IgnoreDeletes())
@@ -54,9 +61,15 @@ func (s *Store) Load(ctx context.Context, each func(key string, value []byte) er
 		return fmt.Errorf("load %s: %w", s.name, err)
 	}
 	defer w.Stop()
+	idle := time.NewTimer(loadIdle)
+	defer idle.Stop()
 	for {
+		idle.Reset(loadIdle)
 		select {
-		case e := <-w.Updates():
+		case e, ok := <-w.Updates():
+			if !ok {
+				return fmt.Errorf("load %s: the log's server stopped answering", s.name)
+			}
 			if e == nil {
 				return nil // the end of what was there
 			}
@@ -67,6 +80,11 @@ func (s *Store) Load(ctx context.Context, each func(key string, value []byte) er
 			if err := each(string(key), e.Value()); err != nil {
 				return err
 			}
+		case <-idle.C:
+			// The server passes over a damaged value without a word, so that its
+			// count is never reached.
+			s.log.Error("a store beside the log is damaged: what could be read of it is used", "store", s.name)
+			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("load %s: %w", s.name, ctx.Err())
 		}
