@@ -284,3 +284,19 @@ func TestFilesAreFoundBesideTheConfiguration(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
+
+func TestACoarsePrecisionIsWarnedOf(t *testing.T) {
+	c, err := Parse("weir.yaml", []byte(`
+sources: [{name: s, topic: "a/{device}"}]
+sinks: [{name: x, influxdb: {url: "http://h", database: d, precision: ms}}]
+`), os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range c.Warnings {
+		if strings.Contains(w.Msg, "two events of a device in one ms are one point") && w.Line == 3 {
+			return
+		}
+	}
+	t.Errorf("warnings: %v", c.Warnings)
+}

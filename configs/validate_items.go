@@ -152,6 +152,9 @@ func (v *validator) influxdb(name string, c *InfluxDB) {
 		v.bad(c.At("username"), "", "%susername must not contain a colon", name)
 	}
 	v.oneOf(c.Section, "precision", name+"precision", c.Precision, "ns", "us", "ms", "s")
+	if p := c.Precision.Value; p == "us" || p == "ms" || p == "s" {
+		v.warn(c.At("precision"), "leave it at ns unless devices send less often than that", "%sprecision: two events of a device in one %s are one point, and the later replaces the earlier", name, p)
+	}
 	v.number(c.Section, "batch", name+"batch", c.Batch, 1, 1_000_000)
 	v.number(c.Section, "max_fields", name+"max_fields", c.MaxFields, 1, 10_000_000)
 	v.size(c.Section, "max_bytes", name+"max_bytes", c.MaxBytes, 1*strict.KiB, 256*strict.MiB)
