@@ -15,7 +15,7 @@ import (
 
 const (
 	sweepEvery    = 10 * time.Second
-	queuePatience = 100 * time.Millisecond
+	queuePatience = time.Second
 )
 
 // session returns the session of a client id: the one that is there, or a new
