@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,6 +31,8 @@ type Committer struct {
 	watermark
 	p    *Partition
 	ring *ring.Ring
+
+	quiet atomic.Bool // no more ticks
 
 	last    int64 // receive time that the newest publish was given
 	scratch []byte
@@ -63,6 +66,10 @@ func (c *Committer) Run(ctx context.Context) error {
 	}
 }
 
+// Quiet ends the ticks, so that consumers that stop can come to the end of the
+// log and find it there at the next start.
+func (c *Committer) Quiet() { c.quiet.Store(true) }
+
 // wait parks until a chunk is there and gives the partition its ticks meanwhile.
 func (c *Committer) wait(ctx context.Context) error {
 	tctx, cancel := context.WithTimeout(ctx, tickEvery)
@@ -74,6 +81,9 @@ func (c *Committer) wait(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
+		if c.quiet.Load() {
+			return nil
+		}
 		return c.tick(ctx)
 	}
 	return err

@@ -306,6 +306,9 @@ func (a *App) stop(committing, consuming, serving *sync.WaitGroup, stopServing, 
 	half, cancelHalf := context.WithTimeout(ctx, a.cfg.Shutdown.Timeout/2)
 	a.broker.Drain(half)
 	cancelHalf()
+	for _, c := range a.committers {
+		c.Quiet()
+	}
 	a.settle(ctx)
 	stopConsumers()
 	wait(ctx, consuming)
