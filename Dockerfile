@@ -16,8 +16,8 @@ ARG TARGETOS TARGETARCH
 # Empty: the release that the source tree says it is.
 ARG VERSION=""
 # .git is not here, so there is no revision to stamp in.
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/build-cache \
+    GOCACHE=/go/build-cache CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w ${VERSION:+-X main.release=$VERSION}" \
         -o /out/ ./cmd/weir ./cmd/simulator
 # The folder of the volume: a new volume takes its owner from it.
