@@ -21,14 +21,52 @@ type Alert struct {
 	Rule        string            `json:"rule"`  // group/name
 	Key         string            `json:"key"`   // what the alert is about: the device, or the values of the rule's by
 	Device      string            `json:"device,omitempty"`
+	By          map[string]string `json:"by,omitempty"` // the names and values of the rule's by, if it is not [device]
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
-	StartsAt    time.Time         `json:"starts_at"`         // when it began to fire
-	EndsAt      *time.Time        `json:"ends_at,omitempty"` // when it was resolved
-	Value       any               `json:"value,omitempty"`   // of the left-most field that the expression reads
+	StartsAt    time.Time         `json:"starts_at"`          // when it began to fire, in the time of its events
+	EndsAt      *time.Time        `json:"ends_at,omitempty"`  // when it was resolved, in the time of its events
+	ActiveAt    time.Time         `json:"active_at,omitzero"` // when its expression became true
+	Value       any               `json:"value,omitempty"`    // of the left-most field that the expression reads
 	Event       *AlertCause       `json:"event,omitempty"`
 	Actions     []Action          `json:"actions,omitempty"` // what this transition causes, rendered
+
+	// Suppressed says why nobody is told of this transition, "" if they are:
+	// one of the constants below. Actions is empty then. Projections of the
+	// state of alerts take it all the same, unless it is a Shadow's.
+	Suppressed string `json:"suppressed,omitempty"`
+	// Reason is the silence, the alert or the bound that suppressed it.
+	Reason string `json:"reason,omitempty"`
+	// Notice says why a state that was told already is told again: one of the
+	// constants below; "" for the transition itself.
+	Notice string `json:"notice,omitempty"`
+	// RuleSet is the hash of the rule set that decided.
+	RuleSet string `json:"rule_set,omitempty"`
 }
+
+// The values of Alert.Suppressed.
+const (
+	SuppressedBackfill = "backfill"  // it happened in history that a device uploaded later
+	SuppressedShadow   = "shadow"    // the rule evaluates without acting
+	SuppressedSilence  = "silence"   // an operator silenced it
+	SuppressedInhibit  = "inhibited" // another alert says it already
+	SuppressedLimit    = "limit"     // its group has too many alerts
+	SuppressedFlapping = "flapping"  // it comes and goes too often
+)
+
+// The values of Alert.Notice.
+const (
+	NoticeRepeat     = "repeat"     // it still fires
+	NoticeEscalation = "escalation" // it still fires and nobody acknowledged it
+	NoticeResumed    = "resumed"    // it fires, and what suppressed it is over
+)
+
+// Told reports whether receivers are to be told of the transition.
+func (a *Alert) Told() bool { return a.Suppressed == "" }
+
+// Shadow reports whether the transition is that of a rule which only watches:
+// projections of the state of alerts leave it out.
+func (a *Alert) Shadow() bool { return a.Suppressed == SuppressedShadow }
 
 // AlertCause is the event that a transition was decided on.
 type AlertCause struct {

@@ -182,7 +182,7 @@ func parseRecord(r []byte, m *event.Message) error {
 			}
 			at += w
 			if tag == tagKind {
-				if v > uint64(event.RuleSet) {
+				if v > uint64(event.Operation) {
 					return fmt.Errorf("record of kind %d, which this version does not know: %w", v, ErrMalformed)
 				}
 				m.Record = event.Record(v)
