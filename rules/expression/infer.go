@@ -71,6 +71,10 @@ func kindOf(n ast.Node) kind {
 
 func (in *inference) infer(n ast.Node) kind {
 	switch n := n.(type) {
+	case *ast.IdentifierNode:
+		if k, ok := in.kinds[n.Value]; ok {
+			return k
+		}
 	case *ast.UnaryNode:
 		t := in.infer(n.Node)
 		if n.Operator == "not" || n.Operator == "!" {
@@ -214,6 +218,12 @@ func (in *inference) require(n ast.Node, k kind) {
 			return
 		}
 		at := byteOffset(in.source, n.Location().From)
+		if is, ok := in.kinds[n.Value]; ok {
+			if is != kAny && is != k {
+				in.fail(n, "", "%s is %s where %s is needed", in.cellText(n.Value), is, k)
+			}
+			return
+		}
 		first, ok := in.used[n.Value]
 		if !ok {
 			in.used[n.Value] = use{k, at}

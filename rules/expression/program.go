@@ -48,6 +48,11 @@ type Options struct {
 	Roots []string
 	// Reserved are functions that exist elsewhere, and why they can't be used.
 	Reserved map[string]string
+	// Functions are the calls that Cell knows: what they give depends on more
+	// than the current event.
+	Functions []string
+	// Cell checks a call of one of Functions and says what stands for it.
+	Cell func(c *Call) (CellRef, []*Error)
 
 	lax bool // do not infer types, for tests of what happens at run time
 }
@@ -116,12 +121,18 @@ func Compile(source string, o Options) (p *Program, errs []*Error) {
 	if err != nil {
 		return nil, []*Error{parseError(source, err)}
 	}
-	r := &resolver{source: source, options: &o, seen: map[Ref]bool{}}
+	return compile(source, tree, config, &o)
+}
+
+// compile checks and compiles a syntax tree of source.
+func compile(source string, tree *parser.Tree, config *conf.Config, o *Options) (*Program, []*Error) {
+	r := &resolver{source: source, tree: tree.Source, options: o, seen: map[Ref]bool{}}
 	tree.Node = r.resolve(tree.Node)
 	if len(r.errs) > 0 {
 		return nil, ordered(r.errs)
 	}
-	if _, err := checker.Check(tree, config); err != nil {
+	var err error
+	if _, err = checker.Check(tree, config); err != nil {
 		return nil, []*Error{checkError(source, err)}
 	}
 	if !o.lax {
@@ -131,7 +142,7 @@ func Compile(source string, o Options) (p *Program, errs []*Error) {
 	if len(r.errs) > 0 {
 		return nil, ordered(r.errs)
 	}
-	p = &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant, wantsBool: o.Condition}
+	p := &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant, wantsBool: o.Condition}
 	for _, ref := range r.refs {
 		p.slots = append(p.slots, o.Table.slot(ref))
 		p.env = append(p.env, ref.key())

@@ -14,12 +14,15 @@ const (
 	Time                      // event time
 	Received                  // when weir received it
 	Variable                  // what Scope.Variables answers
+	Cell                      // what Scope.Cells answers: it depends on more than the event
 )
 
 // Ref is something that an expression reads.
 type Ref struct {
 	Origin Origin
-	Name   string // "" for Device, Source, Measurement, Time and Received
+	Name   string // "" for Device, Source, Measurement, Time and Received; the identity of a Cell
+	Cell   int32  // number of a Cell
+	Text   string // a Cell as it is written, e.g. avg_over_time(temperature, "5m")
 }
 
 // String returns the name as it is written in an expression.
@@ -39,6 +42,8 @@ func (r Ref) String() string {
 		return "time"
 	case Received:
 		return "received"
+	case Cell:
+		return r.Text
 	}
 	return r.Name
 }
@@ -52,8 +57,11 @@ const mark = '@'
 
 // key is the name by which the syntax tree and expr's VM know the reference.
 func (r Ref) key() string {
-	if r.Origin == Variable {
+	switch r.Origin {
+	case Variable:
 		return string(mark) + "variable " + r.Name
+	case Cell:
+		return string(mark) + "cell " + r.Name
 	}
 	return string(mark) + r.String()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/file"
 
 	"weir/configs/strict"
 )
@@ -18,11 +19,14 @@ import (
 // is not known: functions, variables, $env.
 type resolver struct {
 	source   string
+	tree     file.Source
 	options  *Options
 	refs     []Ref
 	seen     map[Ref]bool
 	locals   []string // names declared by let
 	tolerant bool
+	cells    map[*ast.CallNode]ast.Node // what calls of cells became
+	kinds    map[string]kind            // of cells, by key
 	visits   int
 	errs     []*Error
 }
@@ -157,7 +161,7 @@ func (r *resolver) identifier(n *ast.IdentifierNode) ast.Node {
 // name resolves a bare or dotted name.
 func (r *resolver) name(n ast.Node, name string) ast.Node {
 	if slices.Contains(r.options.Variables, name) {
-		return r.ref(n, Ref{Variable, name})
+		return r.ref(n, Ref{Origin: Variable, Name: name})
 	}
 	if root, _, _ := strings.Cut(name, "."); slices.Contains(r.options.Roots, root) {
 		hint := "there are " + strings.Join(r.options.Variables, ", ")
@@ -170,7 +174,7 @@ func (r *resolver) name(n ast.Node, name string) ast.Node {
 	if ref, ok := eventRef(name); ok {
 		return r.ref(n, ref)
 	}
-	return r.ref(n, Ref{Open, name})
+	return r.ref(n, Ref{Origin: Open, Name: name})
 }
 
 // member resolves a.b.c, a["b"], a[0] and a?.b below a name to the dotted name
@@ -242,13 +246,16 @@ func (r *resolver) call(n *ast.CallNode) ast.Node {
 				if id.Value == "tag" {
 					origin = Tag
 				}
-				return r.ref(n, Ref{origin, s.Value})
+				return r.ref(n, Ref{Origin: origin, Name: s.Value})
 			}
 		}
 		r.fail(n, fmt.Sprintf(`e.g. %s("outside-temp")`, id.Value), "%s takes one name in quotes", id.Value)
 		return n
 	case moduloName:
 		return n
+	}
+	if slices.Contains(r.options.Functions, id.Value) {
+		return r.cell(n, id.Value)
 	}
 	r.all(n.Arguments)
 	if why, ok := withheld()[id.Value]; ok {
@@ -311,5 +318,6 @@ func (r *resolver) functions() []string {
 			known = append(known, f.Name)
 		}
 	}
+	known = append(known, r.options.Functions...)
 	return append(known, slices.Sorted(maps.Keys(r.options.Reserved))...)
 }

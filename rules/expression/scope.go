@@ -108,6 +108,7 @@ const (
 	nowhere found = iota
 	inFields
 	elsewhere
+	idle // a cell that the event had no part in
 )
 
 // slot holds what one name of the table is in the current event.
@@ -124,6 +125,9 @@ type Scope struct {
 	// Variables answers for the names in Options.Variables. It may be nil if
 	// there are none.
 	Variables func(name string) event.Value
+	// Cells answers for the cells, by number: the value, and whether the
+	// current event had a part in it. It may be nil if there are none.
+	Cells func(cell int32) (v event.Value, fed bool)
 
 	table *Table
 	event *event.Event
@@ -215,6 +219,13 @@ func (s *Scope) read(sl *slot, r *Ref) {
 	case Variable:
 		sl.stamp = s.stamp - 1 // may differ the next time it is asked for
 		sl.value.set(s.Variables(r.Name))
+	case Cell:
+		v, fed := s.Cells(r.Cell)
+		sl.value.set(v)
+		sl.found = idle
+		if fed {
+			sl.found = inFields
+		}
 	}
 }
 
@@ -227,9 +238,10 @@ func (s *Scope) readTag(sl *slot, key string) bool {
 }
 
 // load reads what p needs into the slots. It reports false if the event has
-// none of the fields that p reads, and so says nothing about it.
+// none of the fields that p reads and no part in its cells, and so says nothing
+// about it.
 func (s *Scope) load(p *Program) bool {
-	missing, has := false, false
+	missing, has, unfed := false, false, false
 	for _, i := range p.slots {
 		sl := &s.slots[i]
 		if sl.stamp != s.stamp {
@@ -237,8 +249,9 @@ func (s *Scope) load(p *Program) bool {
 		}
 		missing = missing || sl.found == nowhere
 		has = has || sl.found == inFields
+		unfed = unfed || sl.found == idle
 	}
-	return !missing || has || p.tolerant
+	return has || !unfed && (!missing || p.tolerant)
 }
 
 // run evaluates p on the VM. load must have been called.
