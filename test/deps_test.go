@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"ingest/consume":        {"ingest/event", "ingest/eventlog", "ingest/ring"},
 	"rules":                 {"ingest/event", "configs/strict", "rules/expression"},
 	"rules/expression":      {"ingest/event", "configs/strict"},
+	"rules/replay":          {"rules", "ingest/event", "ingest/decode"},
 	"devices":               {"ingest/event"},
 	"sinks/lineprotocol":    {"ingest/event"},
 	"sinks/influxdb":        {"ingest/event", "sinks/lineprotocol"},
