@@ -1,0 +1,34 @@
+// Package window keeps the samples of one series that a rule looks back on, and
+// the aggregates of them: Prometheus's functions over ranges, at a cost for
+// each event that does not depend on how long the window is.
+//
+//	Add ──▶ samples by time ──▶ [ entered | to come ] ◀── Advance moves both ends
+//	                                 │
+//	                                 ▼ enter, leave
+//	      sums · extremes · neighbours · order     each kept only if a function needs it
+//	                                 │
+//	                                 ▼
+//	                               Value
+//
+// The value of a window depends on what is in it and on nothing else, to the
+// bit: whether it slid there, was read from a snapshot or got its samples in
+// another order. Sums are exact (see exact), so that a sample which leaves takes
+// away all that it brought; extremes are kept in monotonic queues.
+//
+// Samples are numbers and texts. Booleans are the numbers 1 and 0. Texts count
+// for Count, Last, First, Changes and Present, other functions pass over them.
+// NaN, infinities and numbers beyond ±1e140, whose squares cannot be summed, are
+// no samples at all. Null is none either.
+//
+// Samples at the same time stay in the order in which they came.
+//
+// rate, increase and delta extrapolate to the ends of the range as Prometheus
+// does. A Counted or Whole window has no range: there they are over the time from
+// the first to the last sample, and nothing is extrapolated. A Whole window has
+// no samples either: what comes late counts for sums, extremes, quantiles, First and
+// Deriv, but not for Changes, Resets, Rate and Increase, which need its neighbours.
+//
+// Quantiles are exact for up to 256 numbers. Beyond that they come from a
+// histogram with 64 bins for each doubling, which is off by at most 0.8 %, and only that
+// number decides which: so they are a function of the content as well.
+package window
