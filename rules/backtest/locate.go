@@ -1,0 +1,295 @@
+package backtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"weir/ingest/event"
+	"weir/ingest/eventlog"
+	"weir/rules"
+)
+
+// locate finds the part of each partition that is read, and the old rules.
+func (r *runner) locate(ctx context.Context) error {
+	if r.auto {
+		r.warmUp = max(lookback(r.rules), lookback(r.plan.old))
+	}
+	n := r.Log.Partitions()
+	r.spans, r.old = make([]span, n), make([]*rules.Set, n)
+	for i := range n {
+		if err := r.span(ctx, i); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		r.old[i] = r.plan.old
+		if r.against != AgainstInForce {
+			continue
+		}
+		var err error
+		if r.old[i], err = r.inForce(ctx, &r.spans[i]); err != nil {
+			return err
+		}
+	}
+	if r.against == AgainstInForce && r.auto {
+		longest := r.warmUp
+		for _, s := range r.old {
+			longest = max(longest, lookback(s))
+		}
+		if longest > r.warmUp { // the old rules look back further than the new ones
+			r.warmUp = longest
+			for i := range n {
+				if err := r.span(ctx, i); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	empty := true
+	for i := range r.spans {
+		s := &r.spans[i]
+		empty = empty && s.after >= s.until
+		if err := r.measure(ctx, s); err != nil {
+			return err
+		}
+	}
+	if empty {
+		return r.nothing(ctx)
+	}
+	return nil
+}
+
+// span finds the part of a partition that is read.
+func (r *runner) span(ctx context.Context, partition int) error {
+	p := r.Log.Partition(partition)
+	s := span{partition: p, head: p.Head().Seq, to: r.toTime(), facts: r.against == AgainstLog}
+	s.until = s.head
+	first, err := p.First(ctx)
+	if err != nil {
+		return fmt.Errorf("backtest: %w", err)
+	}
+	if !r.from.IsZero() {
+		if first, err = p.SeqAt(ctx, r.from.Add(-r.warmUp)); err != nil {
+			return fmt.Errorf("backtest: find %s in partition %d: %w", stamp(r.from), partition, err)
+		}
+		begins, err := p.SeqAt(ctx, r.from)
+		if err != nil {
+			return fmt.Errorf("backtest: find %s in partition %d: %w", stamp(r.from), partition, err)
+		}
+		if begins > s.head {
+			first = begins // nothing of the range is there: no need to warm up
+		}
+	}
+	s.after = max(1, first) - 1
+	if !r.to.IsZero() {
+		seq, err := p.SeqAt(ctx, r.to)
+		if err != nil {
+			return fmt.Errorf("backtest: find %s in partition %d: %w", stamp(r.to), partition, err)
+		}
+		s.until = min(s.until, seq)
+	}
+	if s.facts {
+		// What the rules that run have not seen, they have not decided on.
+		c, err := r.Log.LoadCursor(ctx, r.Consumer, partition)
+		if err != nil && !errors.Is(err, eventlog.ErrNoCursor) {
+			return fmt.Errorf("backtest: %w", err)
+		}
+		s.until = min(s.until, c.Seq)
+	}
+	r.spans[partition] = s
+	return nil
+}
+
+// measure counts the records of a span.
+func (r *runner) measure(ctx context.Context, s *span) error {
+	if s.after >= s.until {
+		return nil
+	}
+	begin, err := s.partition.RecordsBefore(ctx, s.after+1)
+	if err != nil {
+		return fmt.Errorf("backtest: %w", err)
+	}
+	end, err := s.partition.RecordsBefore(ctx, s.until+1)
+	if err != nil {
+		return fmt.Errorf("backtest: %w", err)
+	}
+	if end > begin {
+		r.total.Add(end - begin)
+	}
+	return nil
+}
+
+// nothing says that the range is empty, and what there is.
+func (r *runner) nothing(ctx context.Context) error {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for i := range r.Log.Partitions() {
+		p := r.Log.Partition(i)
+		oldest, err := p.First(ctx)
+		if err != nil {
+			return fmt.Errorf("backtest: %w", err)
+		}
+		for _, seq := range []uint64{oldest, p.Head().Seq} {
+			from, to, err := times(ctx, p, seq)
+			if err != nil {
+				return err
+			}
+			first, last = min(first, from), max(last, to)
+		}
+	}
+	if first > last {
+		return wrong("the log holds nothing yet")
+	}
+	what := "the range"
+	switch {
+	case !r.from.IsZero() && !r.to.IsZero():
+		what = fmt.Sprintf("the range from %s to %s", stamp(r.from), stamp(r.to))
+	case !r.from.IsZero():
+		what = "the range from " + stamp(r.from)
+	case !r.to.IsZero():
+		what = "the range to " + stamp(r.to)
+	}
+	return wrong("%s is empty: the log holds what was received from %s to %s", what, stamp(time.Unix(0, first)), stamp(time.Unix(0, last)))
+}
+
+// times returns the earliest and the latest receive time of a batch.
+func times(ctx context.Context, p *eventlog.Partition, seq uint64) (from, to int64, err error) {
+	from, to = math.MaxInt64, math.MinInt64
+	if seq == 0 || seq > p.Head().Seq {
+		return from, to, nil
+	}
+	rd := p.NewReader(seq-1, 0)
+	defer rd.Close()
+	b, err := rd.TryNext(ctx)
+	var d *eventlog.Damage
+	if errors.As(err, &d) || err == nil && b == nil {
+		return from, to, nil
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("backtest: %w", err)
+	}
+	defer b.Release()
+	for i := range b.Messages {
+		from, to = min(from, b.Messages[i].Received), max(to, b.Messages[i].Received)
+	}
+	return from, to, nil
+}
+
+// inForce returns the rule set in force in a partition at the end of a span; nil
+// if there is none. Rule sets are records of the log. None says where the one
+// before it is, but the one in force after some batch is known: it is the one
+// that is wanted if no other stands between.
+func (r *runner) inForce(ctx context.Context, s *span) (*rules.Set, error) {
+	var known *rules.Set
+	at := uint64(0)
+	if r.InForce != nil {
+		var err error
+		if known, at, err = r.InForce(ctx, s.partition.ID()); err != nil {
+			return nil, fmt.Errorf("backtest: find the rules in force: %w", err)
+		}
+	}
+	if at <= s.until {
+		// Behind the known place it is one of those that follow, if there are any.
+		if found, err := lastSet(ctx, s.partition, at, s.until, s.to); err != nil || found != nil {
+			return found, err
+		}
+		return known, nil
+	}
+	// Look back from the end of the span and on from it in turn, in growing
+	// steps: one of the two is over soon.
+	oldest, err := s.partition.First(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("backtest: %w", err)
+	}
+	back, on := s.until, s.until
+	if !r.to.IsZero() && on > 0 {
+		on-- // the last batch may hold records behind the span
+	}
+	for step := uint64(64); ; step *= 2 {
+		if back+1 > oldest {
+			low := oldest - 1
+			if back-low > step {
+				low = back - step
+			}
+			found, err := lastSet(ctx, s.partition, low, back, s.to)
+			if err != nil || found != nil {
+				return found, err
+			}
+			back = low
+		}
+		if on < at {
+			high := min(at, on+step)
+			found, err := anySet(ctx, s.partition, on, high, s.to)
+			if err != nil {
+				return nil, err
+			}
+			if found {
+				on, known = math.MaxUint64, nil // only looking back can tell
+			} else if on = high; on >= at {
+				return known, nil
+			}
+		}
+		if back+1 <= oldest && (on >= at) {
+			return known, nil
+		}
+	}
+}
+
+// lastSet returns the last usable rule set in the batches (after, until] that
+// came into force before a time.
+func lastSet(ctx context.Context, p *eventlog.Partition, after, until uint64, to int64) (*rules.Set, error) {
+	var found *rules.Set
+	err := eachSet(ctx, p, after, until, func(m *event.Message) bool {
+		if m.Received < to {
+			if set, err := rules.ParseSet(m.Payload); err == nil { // else the old one stayed in force
+				found = set
+			}
+		}
+		return true
+	})
+	return found, err
+}
+
+// anySet reports whether a rule set in the batches (after, until] came into
+// force at a time or later.
+func anySet(ctx context.Context, p *eventlog.Partition, after, until uint64, from int64) (found bool, err error) {
+	err = eachSet(ctx, p, after, until, func(m *event.Message) bool {
+		found = m.Received >= from || from == math.MaxInt64
+		return !found
+	})
+	return found, err
+}
+
+// eachSet calls f with the records of rule sets in the batches (after, until],
+// until it returns false.
+func eachSet(ctx context.Context, p *eventlog.Partition, after, until uint64, f func(*event.Message) bool) error {
+	rd := p.NewReader(after, 0)
+	defer rd.Close()
+	for at := after; at < until; {
+		b, err := rd.TryNext(ctx)
+		var d *eventlog.Damage
+		switch {
+		case errors.As(err, &d):
+			at = d.To
+			continue
+		case err != nil:
+			return fmt.Errorf("backtest: look for rule sets in partition %d: %w", p.ID(), err)
+		case b == nil:
+			return nil
+		}
+		more := true
+		at = b.Seq
+		for i := range b.Messages {
+			if m := &b.Messages[i]; at <= until && m.Record == event.RuleSet && more {
+				more = f(m)
+			}
+		}
+		b.Release()
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
