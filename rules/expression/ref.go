@@ -1,11 +1,13 @@
 package expression
 
+import "weir/rules/attributes"
+
 // Origin says where the value of a name comes from.
 type Origin uint8
 
 // The origins of a name.
 const (
-	Open        Origin = iota // a field of the event, or else a tag
+	Open        Origin = iota // a field of the event, or else a tag, or else an attribute of its device
 	Field                     // a field, asked for by field("...")
 	Tag                       // a tag, asked for by tag("...")
 	Device                    // the device's id
@@ -15,6 +17,7 @@ const (
 	Received                  // when weir received it
 	Variable                  // what Scope.Variables answers
 	Cell                      // what Scope.Cells answers: it depends on more than the event
+	Attribute                 // an attribute of the event's device, asked for by attribute("...")
 )
 
 // Ref is something that an expression reads.
@@ -44,6 +47,8 @@ func (r Ref) String() string {
 		return "received"
 	case Cell:
 		return r.Text
+	case Attribute:
+		return `attribute("` + r.Name + `")`
 	}
 	return r.Name
 }
@@ -85,12 +90,31 @@ func eventRef(name string) (Ref, bool) {
 // Table numbers the names that a set of programs reads. It is filled while
 // programs are compiled and immutable after that.
 type Table struct {
-	refs  []Ref
-	index map[string]int32
+	refs       []Ref
+	columns    []int32 // by ref: the column of attributes that it may be in, or none
+	index      map[string]int32
+	attributes *attributes.Table // nil if nothing is known about devices
 }
+
+// none is no column.
+const none = -1
 
 // NewTable returns an empty table.
 func NewTable() *Table { return &Table{index: map[string]int32{}} }
+
+// SetAttributes says what is known about devices. It must be called before
+// programs are compiled with the table.
+func (t *Table) SetAttributes(a *attributes.Table) { t.attributes = a }
+
+// column returns the column in which a name may be found, or none.
+func (t *Table) column(r Ref) int32 {
+	if r.Origin == Open || r.Origin == Attribute {
+		if c, ok := t.attributes.Column(r.Name); ok {
+			return int32(c)
+		}
+	}
+	return none
+}
 
 // Len returns how many names are in the table.
 func (t *Table) Len() int { return len(t.refs) }
@@ -101,6 +125,6 @@ func (t *Table) slot(r Ref) int32 {
 		return i
 	}
 	i := int32(len(t.refs))
-	t.refs, t.index[k] = append(t.refs, r), i
+	t.refs, t.columns, t.index[k] = append(t.refs, r), append(t.columns, t.column(r)), i
 	return i
 }

@@ -251,6 +251,8 @@ func (r *resolver) call(n *ast.CallNode) ast.Node {
 		}
 		r.fail(n, fmt.Sprintf(`e.g. %s("outside-temp")`, id.Value), "%s takes one name in quotes", id.Value)
 		return n
+	case "attribute":
+		return r.attribute(n)
 	case moduloName:
 		return n
 	}
@@ -271,6 +273,37 @@ func (r *resolver) call(n *ast.CallNode) ast.Node {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
 	r.fail(n, hint, "unknown function %s", id.Value)
+	return n
+}
+
+// attribute resolves attribute("x"). Unlike fields, attributes are known when
+// rules are loaded.
+func (r *resolver) attribute(n *ast.CallNode) ast.Node {
+	var name string
+	if len(n.Arguments) == 1 {
+		if s, ok := n.Arguments[0].(*ast.StringNode); ok {
+			name = s.Value
+		}
+	}
+	known := r.options.Table.attributes.Columns()
+	if _, ok := slices.BinarySearch(known, name); ok {
+		return r.ref(n, Ref{Origin: Attribute, Name: name})
+	}
+	near := strict.Suggest(name, known)
+	switch {
+	case name == "":
+		r.fail(n, `e.g. attribute("limits.max")`, "attribute takes one name in quotes")
+	case len(known) == 0:
+		r.fail(n, "name a table of devices in the rule file: attributes: devices.yaml", "no attributes of devices are known")
+	case near != "":
+		r.fail(n, fmt.Sprintf("did you mean %q?", near), "no device has an attribute %q", name)
+	default:
+		shown := strings.Join(known[:min(len(known), 12)], ", ")
+		if len(known) > 12 {
+			shown += ", …"
+		}
+		r.fail(n, "there are "+shown, "no device has an attribute %q", name)
+	}
 	return n
 }
 
@@ -311,7 +344,7 @@ func (r *resolver) zone(n *ast.BuiltinNode) {
 
 // functions returns the names of all functions, for suggestions.
 func (r *resolver) functions() []string {
-	known := []string{"field", "tag"}
+	known := []string{"attribute", "field", "tag"}
 	no := withheld()
 	for _, f := range builtin.Builtins {
 		if _, ok := no[f.Name]; !ok {

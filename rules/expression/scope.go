@@ -7,6 +7,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"weir/ingest/event"
+	"weir/rules/attributes"
 )
 
 // value is what closures compute with: nil, a float64, an int64, a boolean or
@@ -135,6 +136,11 @@ type Scope struct {
 	stamp uint32
 	vm    vm.VM
 	env   map[string]any
+
+	row struct { // what is known about the device of the event with this stamp
+		attributes.Row
+		stamp uint32
+	}
 }
 
 // NewScope returns a scope for the programs that were compiled with table.
@@ -150,7 +156,7 @@ func (s *Scope) Begin(ev *event.Event) {
 		for i := range s.slots {
 			s.slots[i].stamp = 0
 		}
-		s.stamp = 1
+		s.stamp, s.row.stamp = 1, 0
 	}
 }
 
@@ -161,7 +167,7 @@ func (s *Scope) Event() *event.Event { return s.event }
 // is not there.
 func (s *Scope) Lookup(r Ref) event.Value {
 	var sl slot
-	s.read(&sl, &r)
+	s.read(&sl, &r, s.table.column(r))
 	return sl.value.event()
 }
 
@@ -177,10 +183,11 @@ func (s *Scope) fill(i int32) {
 			}
 		}
 	}
-	s.read(sl, r)
+	s.read(sl, r, s.table.columns[i])
 }
 
-func (s *Scope) read(sl *slot, r *Ref) {
+// read looks for a name, in a column of the attributes too unless it is none.
+func (s *Scope) read(sl *slot, r *Ref, column int32) {
 	sl.found = elsewhere
 	ev := s.event
 	switch r.Origin {
@@ -201,7 +208,9 @@ func (s *Scope) read(sl *slot, r *Ref) {
 			sl.found = inFields
 			return
 		}
-		sl.value, sl.found = value{}, nowhere
+		s.readAttribute(sl, column)
+	case Attribute:
+		s.readAttribute(sl, column)
 	case Tag:
 		if !s.readTag(sl, r.Name) {
 			sl.value, sl.found = value{}, nowhere
@@ -235,6 +244,23 @@ func (s *Scope) readTag(sl *slot, key string) bool {
 		sl.value, sl.found = textOf(v), elsewhere
 	}
 	return ok
+}
+
+// readAttribute reads an attribute of the event's device, which is looked up
+// once an event.
+func (s *Scope) readAttribute(sl *slot, column int32) {
+	sl.value, sl.found = value{}, nowhere
+	if column == none {
+		return
+	}
+	if s.row.stamp != s.stamp {
+		s.row.Row, _ = s.table.attributes.Get(s.event.Device)
+		s.row.stamp = s.stamp
+	}
+	if v := s.row.Value(int(column)); v.Kind() != event.Null {
+		sl.value.set(v)
+		sl.found = elsewhere
+	}
 }
 
 // load reads what p needs into the slots. It reports false if the event has
