@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"strings"
-
 	"weir/ingest/event"
 	"weir/rules/expression"
 )
@@ -12,17 +10,36 @@ import (
 type Engine struct {
 	partition int
 	now       int64 // log time: the latest receive time seen, ns
+	hold      int64 // until this log time no time passes in silence, see settle
 	set       *Set
 	rules     []*ruleState // as set.rules
-	timers    timers
-	starts    []start // incidents that began at now
+	lanes     []*lane      // as set.lanes
+	spaces    []*space     // as set.spaces
+	schedule  schedule
 
 	expr *expression.Scope // the current event, for expressions
 	text *expression.Scope // the event of a transition, for templates
 	told telling           // what alert.* and labels.* are in text
 
+	here  *entry   // whose cells the expressions read
+	at    int64    // the time as of which they read them
+	timed bool     // no event came: time passed
+	stamp uint64   // of the event that is evaluated
+	fed   []uint64 // by function: the stamp of the last event that had a part in it
+	seen  []visit  // by space, for the event that is evaluated
+
 	buckets map[bucketKey]*bucket
 	last    *bucket // of the event before
+
+	history History      // may be nil
+	current *event.Batch // that is processed
+	message int          // of it
+	scratch bool         // it rebuilds the state of another engine: rule sets of the log are not its business
+
+	late      uint64 // events that came too late for a rule
+	future    uint64 // events whose time was too far ahead
+	ahead     int64  // the furthest ahead that an event's time was, ns
+	backfills uint64 // events that were history
 
 	rejected  uint64
 	rejection string
@@ -30,10 +47,13 @@ type Engine struct {
 
 // ruleState is a rule and what an engine knows about it.
 type ruleState struct {
-	rule   *rule
-	alerts map[string]*alert // by key; alerts that are not inactive
-	stats  RuleStats
+	rule  *rule
+	space *space
+	stats RuleStats
 }
+
+// active is how many alerts of the rule are not inactive.
+func (rs *ruleState) active() int { return rs.stats.Pending + rs.stats.Firing }
 
 // cause is an event of the log and where it stands.
 type cause struct {
@@ -62,16 +82,37 @@ func NewEngine(partition int) *Engine {
 // use makes a set the one in force, without any state.
 func (e *Engine) use(s *Set) {
 	e.set = s
+	e.lanes = make([]*lane, len(s.lanes))
+	for i, l := range s.lanes {
+		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, clocks: map[string]*clock{}}
+	}
+	e.spaces = make([]*space, len(s.spaces))
+	for i, sp := range s.spaces {
+		e.spaces[i] = &space{
+			index: i, lane: e.lanes[sp.lane], by: sp.by, device: sp.device, devices: !sp.grouped(), cells: sp.cells,
+			entries: map[string]*entry{},
+		}
+	}
 	e.rules = make([]*ruleState, len(s.rules))
 	for i, r := range s.rules {
-		e.rules[i] = &ruleState{rule: r, alerts: map[string]*alert{}, stats: RuleStats{Rule: r.id, Kind: r.kind}}
+		rs := &ruleState{rule: r, space: e.spaces[r.space.index], stats: RuleStats{Rule: r.id, Kind: r.kind}}
+		rs.space.rules = append(rs.space.rules, rs)
+		e.rules[i] = rs
 	}
+	e.fed = make([]uint64, len(s.functions))
+	e.seen = make([]visit, len(s.spaces))
 	e.expr = expression.NewScope(s.slots)
 	e.text = expression.NewScope(s.texts)
-	e.text.Variables = e.told.variable
+	e.bind()
 	e.buckets = map[bucketKey]*bucket{}
 	e.last = nil
-	e.timers = nil
+	e.schedule = nil
+}
+
+// bind lets the scopes ask this engine.
+func (e *Engine) bind() {
+	e.expr.Cells = e.cellValue
+	e.text.Variables = e.told.variable
 }
 
 // Set returns the rule set in force.
@@ -83,15 +124,29 @@ func (e *Engine) Now() int64 { return e.now }
 // Process takes the next batch of the partition, in log order, and hands what
 // it derives to emit. It keeps nothing of the batch.
 func (e *Engine) Process(b *event.Batch, emit func(Derived)) {
-	for i := range b.Messages {
+	e.current = b
+	e.process(b, len(b.Messages), emit)
+	e.current = nil
+}
+
+// process takes the first messages of a batch.
+func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
+	for i := range messages {
 		m := &b.Messages[i]
+		e.message = i
 		if m.Received > e.now {
 			e.advance(m.Received, emit)
 		}
 		switch m.Record {
-		case event.Tick, event.AlertFact:
+		case event.Tick:
+			e.tick(emit)
+		case event.AlertFact, event.Operation:
+		case event.Started:
+			e.hold = after(m.Received, settle)
 		case event.RuleSet:
-			e.takeOver(m.Payload, emit)
+			if !e.scratch {
+				e.takeOver(m.Payload, emit)
+			}
 		default:
 			events := b.EventsOf(i)
 			for j := range events {
@@ -101,183 +156,259 @@ func (e *Engine) Process(b *event.Batch, emit func(Derived)) {
 	}
 }
 
-// advance moves the log time, firing timers at the times they are set to.
-func (e *Engine) advance(to int64, emit func(Derived)) {
-	for len(e.timers) > 0 && e.timers[0].deadline <= to {
-		a := e.timers[0]
-		e.clock(max(e.now, a.deadline))
-		e.due(a, emit)
-	}
-	e.clock(to)
-}
-
-func (e *Engine) clock(t int64) {
-	if t != e.now {
-		e.now = t
-		e.starts = e.starts[:0]
-	}
-}
-
 // event evaluates the rules that can match an event.
 func (e *Engine) event(c cause, emit func(Derived)) {
 	b := e.bucket(c.ev)
 	if b.empty {
 		return
 	}
-	e.expr.Begin(c.ev)
-	for _, rs := range b.always {
-		e.evaluate(rs, c, emit)
+	if c.ev.Time > c.ev.Received {
+		e.ahead = max(e.ahead, c.ev.Time-c.ev.Received)
+		if c.ev.Time-c.ev.Received > maxAhead {
+			e.future++
+		}
 	}
-	for _, rs := range b.byDevice[c.ev.Device] {
-		e.evaluate(rs, c, emit)
+	if e.now-c.ev.Time > BackfillAfter {
+		e.backfills++
 	}
-	for i := range b.byTag {
-		if v, ok := c.ev.Tag(b.byTag[i].key); ok {
-			for _, rs := range b.byTag[i].values[v] {
-				e.evaluate(rs, c, emit)
-			}
+	for i := range b.parts {
+		p := &b.parts[i]
+		clk, at, v := p.lane.arrive(c.ev.Device, b.stream, c.ev.Time, c.ev.Received, e.now)
+		switch v {
+		case late:
+			e.late++
+		case waits:
+			clk.hold(heldEvent{at, appendCause(nil, c)})
+			e.release(p.lane, clk, clk.time-p.lane.lateness, emit)
+		default:
+			e.evaluateAll(p, clk, at, c, emit)
 		}
 	}
 }
 
-func (e *Engine) evaluate(rs *ruleState, c cause, emit func(Derived)) {
+// release evaluates the events that a clock holds, up to a time, and settles
+// when it is to be looked at again.
+func (e *Engine) release(l *lane, clk *clock, to int64, emit func(Derived)) {
+	for len(clk.held) > 0 && clk.held[0].at <= to {
+		h := clk.held[0]
+		clk.held = clk.held[1:]
+		at, ev, _ := decodeCause(h.event)
+		b := e.bucket(&ev)
+		for i := range b.parts {
+			if b.parts[i].lane == l {
+				e.evaluateAll(&b.parts[i], clk, h.at, cause{at, &ev}, emit)
+			}
+		}
+	}
+	if len(clk.held) == 0 {
+		clk.held = nil
+	}
+	for _, sp := range e.spaces {
+		if sp.lane == l && sp.device {
+			e.settleEntry(sp.obtain(clk, clk.device))
+		}
+	}
+}
+
+// visit is what an event is to a space.
+type visit struct {
+	stamp uint64
+	en    *entry // nil if the space knows nothing of the key yet
+	key   string
+	clk   *clock
+	ok    bool // the event has a key there
+}
+
+// evaluateAll evaluates the rules of one lane on an event, as of at.
+func (e *Engine) evaluateAll(p *lanePart, clk *clock, at int64, c cause, emit func(Derived)) {
+	e.stamp++
+	if en := clk.entry; en != nil && en.next <= at {
+		e.timers(en, at, false, emit)
+		e.settleEntry(en)
+	}
+	e.expr.Begin(c.ev)
+	for _, rs := range p.always {
+		e.evaluate(p, rs, clk, at, c, emit)
+	}
+	for _, rs := range p.byDevice[c.ev.Device] {
+		e.evaluate(p, rs, clk, at, c, emit)
+	}
+	for i := range p.byTag {
+		if v, ok := c.ev.Tag(p.byTag[i].key); ok {
+			for _, rs := range p.byTag[i].values[v] {
+				e.evaluate(p, rs, clk, at, c, emit)
+			}
+		}
+	}
+	for i := range p.spaces {
+		if v := &e.seen[p.spaces[i].index]; v.stamp == e.stamp && v.en != nil {
+			e.settleEntry(v.en)
+		}
+	}
+}
+
+// visit finds what a space knows about the key of an event, and feeds its cells.
+func (e *Engine) visit(p *lanePart, sp *space, clk *clock, at int64, c cause, emit func(Derived)) *visit {
+	v := &e.seen[sp.index]
+	if v.stamp == e.stamp {
+		return v
+	}
+	*v = visit{stamp: e.stamp, clk: clk}
+	if v.key, v.ok = sp.keyOf(e.set, c.ev); !v.ok {
+		return v
+	}
+	v.en = sp.lookup(clk, v.key)
+	if !sp.devices {
+		if v.en != nil && (clk.past || clk.historic) && at < v.en.clock.time {
+			v.ok = false // the group has gone on: it is no part of its past
+			e.late++
+			return v
+		}
+		if v.en == nil && len(sp.cells) == 0 {
+			return v
+		}
+		en := sp.obtain(clk, v.key)
+		v.en = en
+		e.groupTime(en, clk, at, c, emit)
+	} else if v.en != nil && !sp.device && v.en.next <= at {
+		e.timers(v.en, at, false, emit)
+		e.expr.Begin(c.ev)
+	}
+	if len(sp.cells) > 0 {
+		e.feed(p, sp, v, at, c)
+	}
+	return v
+}
+
+// groupTime moves the clock of a group to an event.
+func (e *Engine) groupTime(en *entry, clk *clock, at int64, c cause, emit func(Derived)) {
+	g := en.clock
+	if g.time == none {
+		g.time = at
+	}
+	if en.next <= at {
+		e.timers(en, at, false, emit)
+		e.expr.Begin(c.ev)
+	}
+	g.move(at, c.ev.Received, e.now, clk.historic)
+}
+
+// feed gives an event to the cells of a space that want it.
+func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
+	ev := c.ev
+	for _, spec := range p.cells {
+		if spec.space.index != sp.index || !spec.match.holdsWithin(ev) || spec.own(ev) {
+			continue
+		}
+		if v.en == nil {
+			v.en = sp.obtain(v.clk, v.key)
+		}
+		cl := v.en.cell(spec)
+		if spec.kind == frameKind {
+			continue // evaluate touches it, once the others are fed
+		}
+		if cl.feed(e.expr, at) {
+			e.feedStamp(spec)
+		}
+		cl.advance(at)
+	}
+	if v.en != nil {
+		v.en.last = appendCause(v.en.last[:0], c)
+	}
+}
+
+// own reports whether an event is a recording of the one rule that reads the cell.
+func (s *cellSpec) own(ev *event.Event) bool {
+	return ev.Rule != "" && len(s.rules) == 1 && s.rules[0] == ev.Rule
+}
+
+func (e *Engine) feedStamp(spec *cellSpec) {
+	for i, f := range e.set.functions {
+		if f.cell == spec {
+			e.fed[i] = e.stamp
+		}
+	}
+}
+
+// cellValue answers for the cells in expressions.
+func (e *Engine) cellValue(number int32) (event.Value, bool) {
+	f := e.set.functions[number]
+	fed := e.timed || e.fed[number] == e.stamp
+	if e.here == nil || e.here.cells == nil || e.here.cells[f.cell.slot] == nil {
+		return event.Value{}, fed
+	}
+	return e.here.cells[f.cell.slot].value(f, e.at), fed
+}
+
+func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c cause, emit func(Derived)) {
 	r := rs.rule
 	if !r.match.holdsWithin(c.ev) || c.ev.Rule != "" && c.ev.Rule == r.id {
 		return
 	}
+	var v *visit
+	var en *entry
+	if rs.space.device && len(r.cells) == 0 { // the common case: nothing but the event counts
+		en = clk.entry
+	} else {
+		if v = e.visit(p, rs.space, clk, at, c, emit); !v.ok {
+			rs.stats.Skipped++
+			return
+		}
+		en = v.en
+	}
+	e.here, e.at, e.timed = en, at, false
+	if r.frame != nil && !e.frameEnds(rs, en, at) {
+		return
+	}
 	if r.kind == KindRecord {
-		e.record(rs, c, emit)
+		e.record(rs, en, c, at, false, emit)
 		return
 	}
 	res := r.expr.Holds(e.expr)
 	rs.count(res, r.expr, e.expr)
-	if res == expression.True {
-		e.holds(rs, c, emit)
-		return
-	}
-	if len(rs.alerts) == 0 {
-		return
-	}
-	if a := rs.alerts[c.ev.Device]; a != nil {
-		e.doesNotHold(a, res, c, emit)
-	}
-}
-
-// takeOver puts the rule set of a record into force. Alerts of rules that are
-// still there, by group and name, go on with their timers; the others end.
-func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
-	set, err := ParseSet(payload)
-	if err != nil {
-		e.rejected++
-		e.rejection = err.Error()
-		return
-	}
-	if set.hash == e.set.hash {
-		return
-	}
-	old := e.sorted()
-	for _, a := range old {
-		if !a.survives(set) {
-			e.end(a, emit)
-		}
-	}
-	stats := e.rules
-	e.use(set)
-	for _, rs := range stats {
-		if r := set.byID[rs.rule.id]; r != nil && r.kind == rs.rule.kind {
-			e.rules[r.index].stats = rs.stats
-		}
-	}
-	for _, a := range old {
-		if a.survives(set) {
-			a.rs = e.rules[set.byID[a.rs.rule.id].index]
-			a.rs.alerts[a.key] = a
-			a.timer = -1
-			e.arm(a)
-		}
-	}
-	e.advance(e.now, emit)
-}
-
-// bucketKey is what the first step of finding an event's rules looks at.
-type bucketKey struct {
-	source, measurement string
-	recording           bool
-}
-
-// bucket holds the rules that can match events of one source and measurement,
-// each in one place, by its most telling condition.
-type bucket struct {
-	key      bucketKey
-	empty    bool
-	always   []*ruleState
-	byDevice map[string][]*ruleState
-	byTag    []tagIndex // in the order of their keys
-}
-
-type tagIndex struct {
-	key    string
-	values map[string][]*ruleState
-}
-
-// maxBuckets bounds the cache: measurements may come from payloads.
-const maxBuckets = 1024
-
-func (e *Engine) bucket(ev *event.Event) *bucket {
-	key := bucketKey{ev.Source, ev.Measurement, ev.Rule != ""}
-	if e.last != nil && e.last.key == key {
-		return e.last
-	}
-	b := e.buckets[key]
-	if b == nil {
-		if len(e.buckets) >= maxBuckets {
-			clear(e.buckets)
-		}
-		key.source, key.measurement = strings.Clone(key.source), strings.Clone(key.measurement)
-		b = e.fill(key)
-		e.buckets[key] = b
-	}
-	e.last = b
-	return b
-}
-
-func (e *Engine) fill(key bucketKey) *bucket {
-	b := &bucket{key: key, empty: true, byDevice: map[string][]*ruleState{}}
-	for _, rs := range e.rules {
-		m := &rs.rule.match
-		if !admits(m.source, key.source) || !admits(m.measurement, key.measurement) {
-			continue
-		}
-		if key.recording && !contains(rs.rule.recordings(), key.measurement) {
-			continue
-		}
-		b.empty = false
-		switch {
-		case m.device != nil:
-			for _, d := range m.device {
-				b.byDevice[d] = append(b.byDevice[d], rs)
+	switch {
+	case res == expression.True:
+		if en == nil {
+			if key, ok := rs.space.keyOf(e.set, c.ev); ok {
+				en = rs.space.obtain(clk, key)
+				if !rs.space.devices {
+					e.groupTime(en, clk, at, c, emit)
+				}
 			}
-		case len(m.tags) > 0:
-			b.tag(m.tags[0], rs)
-		default:
-			b.always = append(b.always, rs)
+			if v != nil {
+				v.en = en
+			}
 		}
+		e.holds(rs, en, at, c, emit)
+	case rs.active() > 0 && en != nil:
+		a := en.alert(rs)
+		if a == nil {
+			return
+		}
+		e.doesNotHold(a, res, at, c, emit)
+	default:
+		return
 	}
-	return b
+	if v == nil {
+		e.settleEntry(en)
+	}
 }
 
-func (b *bucket) tag(t tagMatch, rs *ruleState) {
-	at := -1
-	for i := range b.byTag {
-		if b.byTag[i].key == t.key {
-			at = i
+// frameEnds tells a rule's frame of an event, and reports whether the rule is
+// to be evaluated on it.
+func (e *Engine) frameEnds(rs *ruleState, en *entry, at int64) bool {
+	if en == nil || en.cells == nil {
+		return false
+	}
+	for _, spec := range rs.rule.cells {
+		if spec.kind != windowKind {
+			continue
+		}
+		for i, f := range e.set.functions {
+			if f.cell == spec && e.fed[i] == e.stamp {
+				return en.cell(rs.rule.ends).(*frameCell).touch(at)
+			}
 		}
 	}
-	if at < 0 {
-		at = len(b.byTag)
-		b.byTag = append(b.byTag, tagIndex{t.key, map[string][]*ruleState{}})
-	}
-	for _, v := range t.values {
-		b.byTag[at].values[v] = append(b.byTag[at].values[v], rs)
-	}
+	return false
 }

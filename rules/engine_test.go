@@ -17,6 +17,7 @@ const epoch = int64(1_700_000_000_000_000_000)
 // line is one record of a log that a test writes by hand.
 type line struct {
 	at     float64 // seconds after epoch
+	time   float64 // the event's own; at if 0
 	device string  // "" for a tick
 	fields []event.Field
 	tags   []event.Tag
@@ -75,6 +76,9 @@ func batch(t testing.TB, seq uint64, lines ...line) *event.Batch {
 		}
 		b.Messages = append(b.Messages, m)
 		ev := event.Event{Source: "plant", Measurement: "telemetry", Device: l.device, Time: m.Received, Received: m.Received, Fields: l.fields, Tags: l.tags}
+		if l.time != 0 {
+			ev.Time = epoch + int64(l.time*1e9)
+		}
 		if l.source != "" {
 			ev.Source = l.source
 		}
@@ -106,7 +110,13 @@ func story(out []rules.Derived) []string {
 	for _, d := range out {
 		at := float64(d.Time-epoch) / 1e9
 		if d.Alert != nil {
-			lines = append(lines, fmt.Sprintf("%g %s %s %s", at, d.Alert.State, d.Alert.Rule, d.Alert.Key))
+			text := fmt.Sprintf("%g %s %s %s", at, d.Alert.State, d.Alert.Rule, d.Alert.Key)
+			for _, more := range []string{d.Alert.Suppressed, d.Alert.Notice} {
+				if more != "" {
+					text += " " + more
+				}
+			}
+			lines = append(lines, text)
 			continue
 		}
 		var r event.Recorded
@@ -148,10 +158,10 @@ var lifecycles = []struct {
 		[]string{"11 firing g/Hot a"},
 	},
 	{
-		"an event at the deadline comes after the timer",
+		"an event at the deadline decides, as in Prometheus",
 		"alert: Hot\nexpr: temperature > 30\nfor: 10s",
-		[]line{temp(1, "a", 31), temp(11, "a", 3)},
-		[]string{"11 firing g/Hot a", "11 resolved g/Hot a"},
+		[]line{temp(1, "a", 31), temp(11, "a", 3), temp(20, "a", 31), temp(30, "a", 31), temp(31, "a", 3), temp(40, "a", 31), temp(51, "a", 3)},
+		[]string{"30 firing g/Hot a", "31 resolved g/Hot a", "50 firing g/Hot a", "51 resolved g/Hot a"},
 	},
 	{
 		"a pending alert whose expression is false is forgotten and starts anew",
@@ -254,6 +264,155 @@ var lifecycles = []struct {
 			{at: 4, device: "d", source: "other", fields: []event.Field{f("temperature", 31.0)}, tags: []event.Tag{{Key: "type", Value: "fridge"}}},
 		},
 		[]string{"3 firing g/Hot c"},
+	},
+	{
+		"an average slides, and its alert is looked at again when samples leave the window",
+		"alert: Hot\nexpr: avg_over_time(temperature, \"10s\") > 30",
+		[]line{temp(1, "a", 20), temp(5, "a", 50), temp(9, "a", 20), temp(12, "a", 35), tick(30)},
+		[]string{"5 firing g/Hot a", "9 resolved g/Hot a", "11 firing g/Hot a", "15 resolved g/Hot a", "19 firing g/Hot a"},
+	},
+	{
+		"a count falls though nothing comes",
+		"alert: Many\nexpr: count_over_time(temperature, \"10s\") >= 3",
+		[]line{temp(1, "a", 20), temp(2, "a", 50), temp(3, "a", 20), tick(10), tick(12), tick(15)},
+		[]string{"3 firing g/Many a", "11 resolved g/Many a"},
+	},
+	{
+		"absent fires after silence and is resolved by the next event",
+		"alert: Silent\nexpr: absent(\"10s\")",
+		[]line{temp(1, "a", 20), temp(6, "b", 20), tick(12), tick(20), temp(30, "b", 3), temp(31, "a", 3)},
+		[]string{"11 firing g/Silent a", "16 firing g/Silent b", "30 resolved g/Silent b", "31 resolved g/Silent a"},
+	},
+	{
+		"a device that is named is missed though it was never heard of",
+		"alert: Silent\nexpr: absent(\"10s\")\nmatch: {device: [a, b]}",
+		[]line{temp(6, "b", 20), tick(12), tick(20), temp(30, "b", 3), temp(31, "a", 3)},
+		[]string{"10 firing g/Silent a", "16 firing g/Silent b", "30 resolved g/Silent b", "31 resolved g/Silent a"},
+	},
+	{
+		"a sequence holds from its last step until the first is too long ago",
+		"alert: S\nexpr: sequence(\"10s\", door == \"open\", temperature > 30)",
+		[]line{temp(1, "a", 40), {at: 2, device: "a", fields: []event.Field{f("door", "open")}}, temp(5, "a", 31), temp(6, "a", 3), tick(30), temp(31, "a", 40)},
+		[]string{"5 firing g/S a", "12 resolved g/S a"},
+	},
+	{
+		"a sequence fires when what should have come did not",
+		"alert: S\nexpr: sequence(\"10s\", door == \"open\", not (door == \"closed\"))",
+		[]line{
+			{at: 2, device: "a", fields: []event.Field{f("door", "open")}}, {at: 9, device: "a", fields: []event.Field{f("door", "closed")}},
+			{at: 22, device: "a", fields: []event.Field{f("door", "open")}}, tick(40), {at: 45, device: "a", fields: []event.Field{f("door", "closed")}},
+		},
+		[]string{"32 firing g/S a", "45 resolved g/S a"},
+	},
+	{
+		"a state counts once it has lasted",
+		"alert: S\nexpr: in_state(door == \"open\", \"10s\")",
+		[]line{
+			{at: 2, device: "a", fields: []event.Field{f("door", "open")}}, {at: 9, device: "a", fields: []event.Field{f("door", "closed")}},
+			{at: 22, device: "a", fields: []event.Field{f("door", "open")}}, tick(40), {at: 45, device: "a", fields: []event.Field{f("door", "closed")}},
+		},
+		[]string{"32 firing g/S a", "45 resolved g/S a"},
+	},
+	{
+		"the time in a state is looked at when it reaches what it is compared with",
+		"alert: S\nexpr: time_in_state(door == \"open\", \"60s\") >= 15",
+		[]line{
+			{at: 2, device: "a", fields: []event.Field{f("door", "open")}}, {at: 12, device: "a", fields: []event.Field{f("door", "closed")}},
+			{at: 22, device: "a", fields: []event.Field{f("door", "open")}}, tick(40), {at: 45, device: "a", fields: []event.Field{f("door", "closed")}}, tick(200),
+		},
+		[]string{"27 firing g/S a", "90 resolved g/S a"},
+	},
+	{
+		"a group has one alert for all its devices",
+		"alert: Hot\nexpr: avg_over_time(temperature, \"10s\") > 30\nby: [site]",
+		[]line{
+			{at: 1, device: "a", tags: []event.Tag{{Key: "site", Value: "oslo"}}, fields: []event.Field{f("temperature", 40.0)}},
+			{at: 2, device: "b", tags: []event.Tag{{Key: "site", Value: "oslo"}}, fields: []event.Field{f("temperature", 10.0)}},
+			{at: 3, device: "c", tags: []event.Tag{{Key: "site", Value: "rome"}}, fields: []event.Field{f("temperature", 33.0)}},
+			temp(4, "d", 99), tick(20),
+		},
+		[]string{"1 firing g/Hot oslo", "2 resolved g/Hot oslo", "3 firing g/Hot rome"},
+	},
+	{
+		"a group without an aggregate is about its latest event",
+		"alert: Hot\nexpr: temperature > 30\nby: [site, room]\nfor: 5s",
+		[]line{
+			{at: 1, device: "a", tags: []event.Tag{{Key: "room", Value: "x/y"}, {Key: "site", Value: "oslo"}}, fields: []event.Field{f("temperature", 40.0)}},
+			{at: 3, device: "b", tags: []event.Tag{{Key: "room", Value: "z"}, {Key: "site", Value: "oslo"}}, fields: []event.Field{f("temperature", 10.0)}},
+			tick(10),
+			{at: 11, device: "c", tags: []event.Tag{{Key: "room", Value: "x/y"}, {Key: "site", Value: "oslo"}}, fields: []event.Field{f("temperature", 10.0)}},
+		},
+		[]string{"6 firing g/Hot oslo/x%2Fy", "11 resolved g/Hot oslo/x%2Fy"},
+	},
+	{
+		"a tumbling window is evaluated at its end",
+		"record: mean\nexpr: avg_over_time(temperature)\nwindow: {tumbling: 10s}",
+		[]line{temp(1, "a", 1), temp(9, "a", 3), temp(10, "a", 5), temp(15, "b", 5), tick(19), tick(21), tick(60), temp(61, "a", 9), tick(80)},
+		[]string{"10 mean=2 a", "20 mean=5 a", "20 mean=5 b", "70 mean=9 a"},
+	},
+	{
+		"a hopping window is evaluated as long as it holds something",
+		"record: n\nexpr: count_over_time(temperature)\nwindow: {hopping: 20s, every: 10s}",
+		[]line{temp(1, "a", 1), temp(11, "a", 3), tick(60)},
+		[]string{"10 n=1 a", "20 n=2 a", "30 n=1 a"},
+	},
+	{
+		"a session ends after a gap",
+		"record: n\nexpr: count_over_time(temperature)\nwindow: {session: 5s}",
+		[]line{temp(1, "a", 1), temp(4, "a", 3), temp(8, "a", 3), temp(13, "a", 1), tick(60)},
+		[]string{"13 n=3 a", "18 n=1 a"},
+	},
+	{
+		"a count window is evaluated after so many events",
+		"record: sum\nexpr: sum_over_time(temperature)\nwindow: {count: 3, every: 2}",
+		[]line{temp(1, "a", 1), temp(2, "a", 2), temp(3, "a", 3), temp(4, "a", 4), temp(5, "a", 5), temp(6, "a", 6)},
+		[]string{"3 sum=6 a", "5 sum=12 a"},
+	},
+	{
+		"late events are put in order as long as they are allowed to be late",
+		"alert: Hot\nexpr: temperature > 30\nallowed_lateness: 10s",
+		[]line{
+			{at: 1, device: "a", fields: []event.Field{f("temperature", 1.0)}}, {at: 5, device: "a", fields: []event.Field{f("temperature", 2.0)}},
+			{at: 6, time: 3, device: "a", fields: []event.Field{f("temperature", 40.0)}}, {at: 20, device: "a", fields: []event.Field{f("temperature", 3.0)}},
+			{at: 21, time: 7, device: "a", fields: []event.Field{f("temperature", 40.0)}}, tick(60),
+		},
+		[]string{"13 firing g/Hot a", "15 resolved g/Hot a"},
+	},
+	{
+		"an event that is late is not evaluated",
+		"alert: Hot\nexpr: temperature > 30",
+		[]line{temp(1, "a", 1), temp(5, "a", 2), {at: 6, time: 3, device: "a", fields: []event.Field{f("temperature", 40.0)}}},
+		[]string{},
+	},
+	{
+		"history is evaluated as of then, behind what is known",
+		"alert: Hot\nexpr: temperature > 30\nfor: 60s",
+		[]line{
+			temp(10000, "a", 1),
+			{at: 10001, time: 1000, device: "a", fields: []event.Field{f("temperature", 40.0)}},
+			temp(10002, "a", 2),
+			{at: 10003, time: 1050, device: "a", fields: []event.Field{f("temperature", 41.0)}},
+			{at: 10004, time: 1100, device: "a", fields: []event.Field{f("temperature", 42.0)}},
+			{at: 10005, time: 1200, device: "a", fields: []event.Field{f("temperature", 3.0)}},
+			tick(10100), temp(10101, "a", 40), tick(10200),
+		},
+		[]string{"10004 firing g/Hot a backfill", "10005 resolved g/Hot a backfill", "10161 firing g/Hot a"},
+	},
+	{
+		"history that leads up to now is told once it is now",
+		"alert: Hot\nexpr: temperature > 30\nfor: 60s",
+		[]line{
+			{at: 10001, time: 1000, device: "a", fields: []event.Field{f("temperature", 40.0)}},
+			{at: 10003, time: 1100, device: "a", fields: []event.Field{f("temperature", 41.0)}},
+			temp(10004, "a", 42), temp(10005, "a", 2),
+		},
+		[]string{"10003 firing g/Hot a backfill", "10004 firing g/Hot a resumed", "10005 resolved g/Hot a"},
+	},
+	{
+		"a clock that is far ahead counts as when it was received",
+		"alert: Hot\nexpr: temperature > 30\nfor: 60s",
+		[]line{{at: 10, time: 5000, device: "a", fields: []event.Field{f("temperature", 40.0)}}, tick(60), tick(69), tick(73)},
+		[]string{"70 firing g/Hot a"},
 	},
 }
 
@@ -361,9 +520,9 @@ groups:
 	got, want := string(out[0].Payload), `{"id":"`+out[0].Alert.ID+`","state":"firing","rule":"cold room/FreezerWarm","key":"f/3+#","device":"f/3+#",`+
 		`"labels":{"severity":"page","site":"north","team":"plant"},`+
 		`"annotations":{"computed":"0.3 cold <no missing> <error: invalid operation: nil * number>","summary":"f/3+# is at -12.5 °C (page, firing)"},`+
-		`"starts_at":"2023-11-14T22:13:31Z","value":-12.5,"event":{"position":"0/2/0/0","time":"2023-11-14T22:13:21Z","received":"2023-11-14T22:13:21Z",`+
+		`"starts_at":"2023-11-14T22:13:31Z","active_at":"2023-11-14T22:13:21Z","value":-12.5,"event":{"position":"0/2/0/0","time":"2023-11-14T22:13:21Z","received":"2023-11-14T22:13:21Z",`+
 		`"source":"plant","device":"f/3+#","tags":{"site":"north"},"fields":{"door":"open","temperature":-12.5}},`+
-		`"actions":[{"mqtt":{"topic":"plant/north/siren","payload":"ON","qos":1,"retain":true}},{"send":"ops"}]}`
+		`"actions":[{"mqtt":{"topic":"plant/north/siren","payload":"ON","qos":1,"retain":true}},{"send":"ops"}],"rule_set":"`+e.Set().Hash()+`"}`
 	if got != want {
 		t.Errorf("fact is\n%s\nwant\n%s", got, want)
 	}

@@ -38,7 +38,7 @@ func (t *telling) variable(name string) event.Value {
 	case "alert.group":
 		return event.StringValue(t.alert.rs.rule.group)
 	case "alert.key":
-		return event.StringValue(t.alert.key)
+		return event.StringValue(t.alert.en.key)
 	case "alert.id":
 		return event.StringValue(t.alert.id)
 	case "alert.state":
@@ -55,28 +55,38 @@ func (t *telling) variable(name string) event.Value {
 
 func utc(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 
-// transition renders the fact that an alert fires or is resolved, now. An
-// alert keeps the labels with which it began to fire: they are part of what
-// receivers know it by.
-func (e *Engine) transition(a *alert, state string, c cause) Derived {
+// transition renders the fact that an alert fires or is resolved, at a time of
+// its events. An alert keeps the labels with which it began to fire: they are
+// part of what receivers know it by. A notice says that it is told again.
+func (e *Engine) transition(a *alert, state string, at int64, c cause, notice string) Derived {
 	r := a.rs.rule
 	e.text.Begin(c.ev)
 	e.told = telling{alert: a, state: state, scope: e.text}
 	e.told.value, e.told.has = e.leftmost(r, c.ev)
-	if state == event.Firing {
+	if state == event.Firing && notice == "" {
 		labels := make(map[string]string, len(r.labels))
 		for _, l := range r.labels {
 			labels[l.key], _ = l.text.render(e.text)
 		}
 		a.labels = labels
 	}
+	key := a.en.key
 	fact := &event.Alert{
-		ID: a.id, State: state, Rule: r.id, Key: a.key, Device: a.key,
+		ID: a.id, State: state, Rule: r.id, Key: key,
 		Labels: maps.Clone(a.labels), Annotations: make(map[string]string, len(r.annotations)),
-		StartsAt: utc(a.starts), Event: describe(c),
+		StartsAt: utc(a.starts), ActiveAt: utc(a.active), Notice: notice, RuleSet: e.set.hash,
+	}
+	if c.at.Seq != 0 { // there was an event
+		fact.Event = describe(c)
+	}
+	if a.en.space.device {
+		fact.Device = key
+	} else {
+		fact.By = e.byOf(a.en, c.ev)
+		fact.Device = fact.By["device"]
 	}
 	if state == event.Resolved {
-		ends := utc(e.now)
+		ends := utc(at)
 		fact.EndsAt = &ends
 	}
 	if e.told.has {
@@ -85,9 +95,32 @@ func (e *Engine) transition(a *alert, state string, c cause) Derived {
 	for _, n := range r.annotations {
 		fact.Annotations[n.key], _ = n.text.render(e.text)
 	}
-	for i := range r.actions {
-		act := &r.actions[i]
-		if state == event.Firing && !act.firing || state == event.Resolved && !act.resolved {
+	e.decide(a, fact)
+	if fact.Told() {
+		e.act(a, fact)
+	}
+	id := a.id + "/" + state
+	if notice != "" {
+		id += "/" + notice
+	}
+	return Derived{
+		Record: event.AlertFact, ID: id, Topic: alertTopic(r.group, r.name, key),
+		Payload: encode(fact), Time: e.now, Alert: fact,
+	}
+}
+
+// decide finds out whether anybody is told of a transition.
+func (e *Engine) decide(a *alert, fact *event.Alert) {
+	if a.past {
+		fact.Suppressed = event.SuppressedBackfill
+	}
+}
+
+// act renders what a transition causes.
+func (e *Engine) act(a *alert, fact *event.Alert) {
+	for i := range a.rs.rule.actions {
+		act := &a.rs.rule.actions[i]
+		if fact.State == event.Firing && !act.firing || fact.State == event.Resolved && !act.resolved {
 			continue
 		}
 		if out, ok := act.render(e.text); ok {
@@ -96,10 +129,16 @@ func (e *Engine) transition(a *alert, state string, c cause) Derived {
 			a.rs.stats.DroppedActions++
 		}
 	}
-	return Derived{
-		Record: event.AlertFact, ID: a.id + "/" + state, Topic: alertTopic(r.group, r.name, a.key),
-		Payload: encode(fact), Time: e.now, Alert: fact,
+}
+
+// byOf returns the names and values of an entry's key.
+func (e *Engine) byOf(en *entry, ev *event.Event) map[string]string {
+	m := make(map[string]string, len(en.space.by))
+	for _, name := range en.space.by {
+		m[name], _ = e.set.nameOf(name, ev)
+		m[name] = strings.Clone(m[name])
 	}
+	return m
 }
 
 // leftmost returns the value of the left-most name of the rule's expression
@@ -149,8 +188,8 @@ func plain(v event.Value) any {
 	return v.Any()
 }
 
-// record evaluates a record rule on an event.
-func (e *Engine) record(rs *ruleState, c cause, emit func(Derived)) {
+// record evaluates a record rule, on an event or because its window has ended.
+func (e *Engine) record(rs *ruleState, en *entry, c cause, at int64, timed bool, emit func(Derived)) {
 	r := rs.rule
 	v, res := r.expr.Value(e.expr)
 	if f, _ := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
@@ -160,19 +199,46 @@ func (e *Engine) record(rs *ruleState, c cause, emit func(Derived)) {
 	if res != expression.True || v.Kind() == event.Null {
 		return
 	}
-	fact := event.Recorded{
-		Rule: r.id, Name: r.name, Device: c.ev.Device, Time: utc(c.ev.Time), Value: v.Any(), Cause: c.at,
+	fact := event.Recorded{Rule: r.id, Name: r.name, Time: utc(at), Value: v.Any(), Cause: c.at}
+	key := c.ev.Device
+	id := r.id + "\x00" + c.at.String()
+	switch {
+	case rs.space.device:
+		fact.Device = c.ev.Device
+		if len(c.ev.Tags) > 0 {
+			fact.Tags = tagMap(c.ev.Tags)
+		}
+	case en == nil: // without a window there is nothing to know about the key
+		key, _ = rs.space.keyOf(e.set, c.ev)
+		fact.Tags = e.byTags(rs.space, c.ev, &fact)
+	default:
+		key = en.key
+		fact.Tags = e.byTags(rs.space, c.ev, &fact)
 	}
-	if len(c.ev.Tags) > 0 {
-		fact.Tags = tagMap(c.ev.Tags)
+	if timed {
+		id = r.id + "\x00" + key + "\x00" + itoa(at)
 	}
 	rs.stats.Recordings++
-	id := sha256.Sum256([]byte(r.id + "\x00" + c.at.String()))
+	sum := sha256.Sum256([]byte(id))
 	emit(Derived{
-		Record: event.Recording, ID: hex.EncodeToString(id[:16]),
-		Topic:   "weir/recordings/" + encodeLevel(r.group) + "/" + encodeLevel(r.name) + "/" + encodeLevel(c.ev.Device),
+		Record: event.Recording, ID: hex.EncodeToString(sum[:16]),
+		Topic:   "weir/recordings/" + encodeLevel(r.group) + "/" + encodeLevel(r.name) + "/" + encodeLevel(key),
 		Payload: encode(fact), Time: e.now,
 	})
+}
+
+// byTags returns the tags of a recording of a rule that is not by device alone.
+func (e *Engine) byTags(sp *space, ev *event.Event, fact *event.Recorded) map[string]string {
+	m := map[string]string{}
+	for _, name := range sp.by {
+		v, _ := e.set.nameOf(name, ev)
+		if name == "device" {
+			fact.Device = strings.Clone(v)
+			continue
+		}
+		m[name] = strings.Clone(v)
+	}
+	return m
 }
 
 // encode writes a fact as JSON. Facts hold nothing that JSON can't.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
-	"strings"
 
 	"weir/ingest/event"
 	"weir/rules/expression"
@@ -21,64 +20,61 @@ const (
 	clearing phase = 3 // firing: the clear condition was met, keep_firing_for is not over
 )
 
-// alert is one alert that is not inactive.
+// alert is one alert that is not inactive. Its times are event times, ns.
 type alert struct {
 	rs       *ruleState
-	key      string
+	en       *entry
 	phase    phase
-	active   int64 // when expr became true, ns of log time
-	starts   int64 // when it began to fire; 0 while pending
-	cleared  int64 // when the clear condition was met, while clearing
-	deadline int64 // when its timer is due; meaningless if timer < 0
-	timer    int   // index in Engine.timers, -1 if it has none
-	id       string
+	past     bool              // it began in history, and nobody was told
+	active   int64             // when expr became true
+	starts   int64             // when it began to fire; 0 while pending
+	cleared  int64             // when the clear condition was met, while clearing
+	deadline int64             // when its phase ends; never if it does not by itself
+	id       string            // since it fires
 	labels   map[string]string // since it fires
 	event    []byte            // the event that speaks for the phase, see appendCause
 }
 
-// start is an incident that began at the engine's present time. An alert may
-// begin, end and begin again within one instant; the ordinal tells them apart.
-type start struct {
-	rule, key string
-}
-
-// holds is called when a rule's expression is true for an event.
-func (e *Engine) holds(rs *ruleState, c cause, emit func(Derived)) {
-	a := rs.alerts[c.ev.Device]
+// holds is called when a rule's expression is true for an entry.
+func (e *Engine) holds(rs *ruleState, en *entry, at int64, c cause, emit func(Derived)) {
+	a := en.alert(rs)
 	if a == nil {
-		a = &alert{rs: rs, key: strings.Clone(c.ev.Device), phase: pending, active: e.now, timer: -1}
-		rs.alerts[a.key] = a
+		a = &alert{rs: rs, en: en, phase: pending, active: at, deadline: never}
+		en.add(a)
 		rs.stats.Pending++
 		if rs.rule.hold == 0 {
-			e.fire(a, c, emit)
+			e.fire(a, at, c, emit)
 			return
 		}
 		a.event = appendCause(a.event[:0], c)
-		e.arm(a)
+		a.arm()
 		return
 	}
 	switch a.phase {
 	case pending:
 		a.event = appendCause(a.event[:0], c)
+		if a.deadline <= at { // it has held for long enough, this event included
+			e.fire(a, a.deadline, c, emit)
+		}
 	case firing, clearing:
-		e.mayClear(a, expression.True, c, emit)
+		e.mayClear(a, expression.True, at, c, emit)
 	}
 }
 
-// doesNotHold is called when the expression is not True for the event of an
-// alert that is not inactive.
-func (e *Engine) doesNotHold(a *alert, res expression.Result, c cause, emit func(Derived)) {
+// doesNotHold is called when the expression is not True for an alert that is
+// not inactive.
+func (e *Engine) doesNotHold(a *alert, res expression.Result, at int64, c cause, emit func(Derived)) {
 	if a.phase == pending {
 		if res == expression.False {
 			e.forget(a)
 		}
 		return
 	}
-	e.mayClear(a, res, c, emit)
+	e.mayClear(a, res, at, c, emit)
 }
 
 // mayClear decides whether a firing alert clears.
-func (e *Engine) mayClear(a *alert, res expression.Result, c cause, emit func(Derived)) {
+func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, emit func(Derived)) {
 	r := a.rs.rule
 	clear := res == expression.False
 	if r.clear != nil {
@@ -88,93 +84,101 @@ func (e *Engine) mayClear(a *alert, res expression.Result, c cause, emit func(De
 	}
 	switch {
 	case clear && a.phase == firing && r.keep > 0:
-		a.phase, a.cleared = clearing, e.now
+		a.phase, a.cleared = clearing, max(at, a.starts)
 		a.event = appendCause(a.event[:0], c)
-		e.arm(a)
+		a.arm()
 	case clear && a.phase == firing:
-		e.resolve(a, c, emit)
+		e.resolve(a, at, c, emit)
+		return
 	case !clear && a.phase == clearing && res == expression.True: // it came back
 		a.phase, a.cleared = firing, 0
 		a.event = appendCause(a.event[:0], c)
-		e.disarm(a)
+		a.arm()
+	case a.phase == clearing && a.deadline <= at:
+		e.resolve(a, a.deadline, c, emit)
+		return
+	}
+	if a.past && !a.en.clock.historic { // what began in the past is so now
+		a.past = false
+		emit(e.transition(a, event.Firing, at, c, event.NoticeResumed))
 	}
 }
 
-// due is called when an alert's timer is, with the log time at its deadline.
-func (e *Engine) due(a *alert, emit func(Derived)) {
-	e.disarm(a)
-	at, ev, _ := decodeCause(a.event)
-	c := cause{at, &ev}
+// dueAlert is called when the phase of an alert ends by itself.
+func (e *Engine) dueAlert(a *alert, at int64, emit func(Derived)) {
+	pos, ev, _ := decodeCause(a.event)
+	c := cause{pos, &ev}
 	switch a.phase {
 	case pending:
-		e.fire(a, c, emit)
+		e.fire(a, at, c, emit)
 	case clearing:
-		e.resolve(a, c, emit)
+		e.resolve(a, at, c, emit)
 	}
 }
 
-// arm sets an alert's timer for its phase, if the phase has one.
-func (e *Engine) arm(a *alert) {
+// arm sets when the alert's phase ends by itself.
+func (a *alert) arm() {
 	switch a.phase {
 	case pending:
 		a.deadline = after(a.active, int64(a.rs.rule.hold))
 	case clearing:
 		a.deadline = after(a.cleared, int64(a.rs.rule.keep))
 	default:
-		return
+		a.deadline = never
 	}
-	e.timers.push(a)
 }
 
 // after is t+d, but does not overflow.
 func after(t, d int64) int64 {
-	if s := t + d; s >= t {
+	if s := t + d; (s >= t) == (d >= 0) {
 		return s
 	}
-	return 1<<63 - 1
+	return never
 }
 
-func (e *Engine) disarm(a *alert) {
-	if a.timer >= 0 {
-		e.timers.remove(a)
-	}
-}
-
-func (e *Engine) fire(a *alert, c cause, emit func(Derived)) {
-	a.phase, a.starts = firing, e.now
+func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
+	a.phase, a.starts = firing, at
+	a.arm()
 	a.rs.stats.Pending--
 	a.rs.stats.Firing++
 	a.event = appendCause(a.event[:0], c)
-	ordinal := 0
-	for _, s := range e.starts {
-		if s.rule == a.rs.rule.id && s.key == a.key {
-			ordinal++
+	a.id = incident(a.rs.rule, a.en.key, a.starts, a.en.begin(a.rs.rule.id, at))
+	a.past = a.en.clock.historic && !a.rs.rule.past
+	emit(e.transition(a, event.Firing, at, c, ""))
+}
+
+// begin counts the incidents of a rule that began at a time before this one.
+func (en *entry) begin(rule string, at int64) int {
+	en.starts = slices.DeleteFunc(en.starts, func(s start) bool { return s.time < en.clock.time && s.time < at })
+	for i := range en.starts {
+		if s := &en.starts[i]; s.rule == rule && s.time == at {
+			s.n++
+			return s.n
 		}
 	}
-	e.starts = append(e.starts, start{a.rs.rule.id, a.key})
-	a.id = incident(a.rs.rule, a.key, a.starts, ordinal)
-	emit(e.transition(a, event.Firing, c))
+	en.starts = append(en.starts, start{rule: rule, time: at})
+	return 0
 }
 
-func (e *Engine) resolve(a *alert, c cause, emit func(Derived)) {
+func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {
 	e.forget(a)
-	emit(e.transition(a, event.Resolved, c))
+	emit(e.transition(a, event.Resolved, max(at, a.starts), c, ""))
 }
 
-// end resolves an alert because its rule is gone; the event is the last that
-// spoke for it.
-func (e *Engine) end(a *alert, emit func(Derived)) {
+// endAlert ends an alert because its rule, or what it was about, is gone; the
+// event is the last that spoke for it.
+func (e *Engine) endAlert(a *alert, at int64, emit func(Derived)) {
 	if a.phase == pending {
 		e.forget(a)
 		return
 	}
-	at, ev, _ := decodeCause(a.event)
-	e.resolve(a, cause{at, &ev}, emit)
+	pos, ev, _ := decodeCause(a.event)
+	e.here, e.at, e.timed = a.en, at, true
+	e.resolve(a, at, cause{pos, &ev}, emit)
 }
 
 func (e *Engine) forget(a *alert) {
-	e.disarm(a)
-	delete(a.rs.alerts, a.key)
+	a.en.alerts = slices.DeleteFunc(a.en.alerts, func(b *alert) bool { return a == b })
 	if a.phase == pending {
 		a.rs.stats.Pending--
 	} else {
@@ -183,10 +187,10 @@ func (e *Engine) forget(a *alert) {
 }
 
 // survives reports whether a new set still has the alert's rule: an alert of
-// that name, for events like the one that speaks for it.
+// that name with the same keys, for events like the one that speaks for it.
 func (a *alert) survives(s *Set) bool {
 	r := s.byID[a.rs.rule.id]
-	if r == nil || r.kind != KindAlert {
+	if r == nil || r.kind != KindAlert || !slices.Equal(r.by, a.rs.rule.by) {
 		return false
 	}
 	_, ev, err := decodeCause(a.event)
@@ -210,12 +214,14 @@ func incident(r *rule, key string, starts int64, ordinal int) string {
 // sorted returns all alerts in the order of their rules' ids and their keys.
 func (e *Engine) sorted() []*alert {
 	var all []*alert
-	for _, rs := range e.rules {
-		from := len(all)
-		for _, a := range rs.alerts {
-			all = append(all, a)
+	for _, sp := range e.spaces {
+		for _, en := range sp.entries {
+			all = append(all, en.alerts...)
 		}
-		slices.SortFunc(all[from:], func(a, b *alert) int { return cmp.Compare(a.key, b.key) })
 	}
+	slices.SortFunc(all, func(a, b *alert) int {
+		return cmp.Or(cmp.Compare(a.rs.rule.index, b.rs.rule.index), cmp.Compare(a.en.key, b.en.key),
+			cmp.Compare(flag(a.en.clock.past), flag(b.en.clock.past)))
+	})
 	return all
 }

@@ -19,6 +19,7 @@ const (
 	maxName     = 200                  // bytes of a group's or a rule's name: both become topic levels
 	maxDuration = 366 * 24 * time.Hour // of for and keep_firing_for
 	minDuration = time.Millisecond
+	maxBy       = 8 // names
 )
 
 var (
@@ -44,6 +45,9 @@ type loader struct {
 	set     *Set
 	options *Options
 	groups  map[string]place
+	records map[string]bool      // names of all records
+	cells   map[string]*cellSpec // by identity
+	calls   map[string]int32     // numbers of functions, by identity
 	errs    strict.Errors
 
 	// The file and the group that are being loaded.
@@ -124,22 +128,28 @@ func (l *loader) rule(spec *ruleSpec) {
 	if spec.Pos == (strict.Pos{}) { // no mapping, which is reported already
 		return
 	}
-	r := &rule{file: l.name, pos: spec.Pos, group: l.group.Name.Value}
+	r := &rule{file: l.name, pos: spec.Pos, group: l.group.Name.Value, set: l.set}
 	before := len(l.errs)
 	l.identify(r, spec)
 	l.refuse(r, spec)
 	r.match = newMatch(l.group.Match, spec.Match)
 	l.checkMatch(spec.Match)
-	for _, b := range spec.By {
-		if b.Value != "device" && b.Pos != (strict.Pos{}) {
-			l.addf(b.Pos, "write by: [device], or leave it out", "grouping by %q is not available in this version: only by device", b.Value)
+	r.by = l.by(spec)
+	l.lateness(r, spec)
+	if spec.Window != nil && spec.Window.Pos != (strict.Pos{}) {
+		if r.frame = l.frame(spec.Window); r.frame == nil { // reported; that there is one is known all the same
+			r.frame = &frameSpec{size: 1, every: 1}
 		}
 	}
-	r.expr = l.expression(spec, spec.Expr, "expr", r.kind == KindAlert)
+	r.expr = l.expression(r, spec, spec.Expr, "expr", r.kind == KindAlert)
+	if r.frame != nil && r.expr != nil {
+		l.ends(r, spec)
+	}
 	if r.kind == KindAlert {
 		l.alert(r, spec)
 	}
 	if len(l.errs) == before {
+		r.limitsOf()
 		l.set.rules = append(l.set.rules, r)
 	}
 }
@@ -182,9 +192,6 @@ func (l *loader) identify(r *rule, spec *ruleSpec) {
 
 // refuse reports keys that do not exist yet or do not fit the kind of rule.
 func (l *loader) refuse(r *rule, spec *ruleSpec) {
-	if present(spec.Window) {
-		l.addf(spec.Keys["window"], "", "windows are not available in this version")
-	}
 	if present(spec.Mode) {
 		l.addf(spec.Keys["mode"], "", "mode is not available in this version")
 	}
@@ -199,7 +206,7 @@ func (l *loader) refuse(r *rule, spec *ruleSpec) {
 }
 
 // expression compiles expr or clear, and reports where in the file it is wrong.
-func (l *loader) expression(spec *ruleSpec, text strict.String, key string, condition bool) *expression.Program {
+func (l *loader) expression(r *rule, spec *ruleSpec, text strict.String, key string, condition bool) *expression.Program {
 	if strings.TrimSpace(text.Value) == "" {
 		at, ok := spec.Keys[key]
 		if !ok {
@@ -208,8 +215,9 @@ func (l *loader) expression(spec *ruleSpec, text strict.String, key string, cond
 		l.addf(at, "", "the rule has no %s", key)
 		return nil
 	}
+	build := builder{l, r, []string{spec.Expr.Value, spec.Clear.Value}}
 	p, errs := expression.Compile(text.Value, expression.Options{
-		Table: l.set.slots, Condition: condition, Reserved: reserved(),
+		Table: l.set.slots, Condition: condition, Functions: functionNames(), Cell: build.call,
 	})
 	for _, e := range errs {
 		l.addf(text.At(e.Offset), e.Hint, "%s: %s", key, e.Msg)
@@ -217,18 +225,57 @@ func (l *loader) expression(spec *ruleSpec, text strict.String, key string, cond
 	return p
 }
 
-// reserved are functions that rules will have.
-func reserved() map[string]string {
-	const window = "functions over a window of time are not available in this version"
-	names := map[string]string{
-		"absent":   "alerts for silent devices are not available in this version",
-		"sequence": "sequences are not available in this version",
-		"rate":     window, "increase": window, "delta": window, "changes": window,
+// by returns the names by whose values the rule tells its keys apart.
+func (l *loader) by(spec *ruleSpec) []string {
+	if _, ok := spec.Keys["by"]; !ok {
+		return []string{"device"}
 	}
-	for _, f := range []string{"avg", "min", "max", "sum", "count", "stddev", "last", "quantile"} {
-		names[f+"_over_time"] = window
+	names := []string{}
+	for _, b := range spec.By {
+		switch {
+		case b.Pos == (strict.Pos{}): // no text, which is reported already
+		case b.Value == "":
+			l.addf(b.Pos, "", "by has an empty name")
+		case slices.Contains(names, b.Value):
+			l.addf(b.Pos, "remove one of them", "%q is there twice", b.Value)
+		case len(names) == maxBy:
+			l.addf(b.Pos, "", "by has more than %d names", maxBy)
+		default:
+			names = append(names, b.Value)
+		}
 	}
 	return names
+}
+
+// lateness takes what the rule, or its group, says about late events.
+func (l *loader) lateness(r *rule, spec *ruleSpec) {
+	late := spec.AllowedLateness
+	if _, ok := spec.Keys["allowed_lateness"]; !ok {
+		late = l.group.AllowedLateness
+	}
+	r.lateness = int64(l.duration("allowed_lateness", late))
+	back := spec.Backfill
+	if _, ok := spec.Keys["backfill"]; !ok {
+		back = l.group.Backfill
+	}
+	switch back.Value {
+	case "", "silent":
+	case "notify":
+		r.past = true
+	default:
+		l.addf(back.Pos, suggestion(back.Value, []string{"silent", "notify"}), "unknown backfill %q", back.Value)
+	}
+}
+
+// ends makes the cell that knows when the rule's window ends.
+func (l *loader) ends(r *rule, spec *ruleSpec) {
+	if !slices.ContainsFunc(r.cells, func(c *cellSpec) bool { return c.kind == windowKind }) {
+		l.addf(spec.Keys["window"], "e.g. avg_over_time(temperature) > 30", "the rule has a window, but no function over it")
+		return
+	}
+	b := builder{l, r, []string{spec.Expr.Value, spec.Clear.Value}}
+	r.ends = &cellSpec{kind: frameKind, frame: r.frame, match: &r.match, identity: "frame " + b.scope() + r.frame.text() + "\x00" + r.id}
+	r.use(r.ends)
 }
 
 // alert loads what only alerts have.
@@ -236,7 +283,7 @@ func (l *loader) alert(r *rule, spec *ruleSpec) {
 	r.hold = l.duration("for", spec.For)
 	r.keep = l.duration("keep_firing_for", spec.KeepFiring)
 	if _, ok := spec.Keys["clear"]; ok {
-		r.clear = l.expression(spec, spec.Clear, "clear", true)
+		r.clear = l.expression(r, spec, spec.Clear, "clear", true)
 	}
 	for _, e := range spec.Labels {
 		l.checkLabelName(e)

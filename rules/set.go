@@ -48,6 +48,9 @@ type Info struct {
 	Line          int                 `json:"line"`
 	Match         map[string][]string `json:"match,omitempty"`
 	Expr          string              `json:"expr"`
+	By            []string            `json:"by,omitempty"` // if it is not [device]
+	Window        string              `json:"window,omitempty"`
+	Lateness      Duration            `json:"allowed_lateness,omitempty"`
 	For           Duration            `json:"for,omitempty"`
 	Clear         string              `json:"clear,omitempty"`
 	KeepFiringFor Duration            `json:"keep_firing_for,omitempty"`
@@ -103,6 +106,10 @@ type Set struct {
 	byID    map[string]*rule  // group/name
 	slots   *expression.Table // names that expressions read
 	texts   *expression.Table // names that templates read
+
+	functions []*function // that expressions call, by number
+	lanes     []laneSpec
+	spaces    []*spaceSpec
 }
 
 // Load checks and compiles rule files. It returns the whole set, or
@@ -121,13 +128,20 @@ func Load(files []File, o Options) (*Set, error) {
 		s.options.Sources = []string{}
 	}
 	s.hash = s.sum()
-	l := &loader{set: s, options: &s.options, groups: map[string]place{}}
-	for _, f := range files {
-		var spec fileSpec
-		if err := strict.Decode(f.Name, f.Data, &spec); err != nil {
+	l := &loader{set: s, options: &s.options, groups: map[string]place{}, records: map[string]bool{}, cells: map[string]*cellSpec{}, calls: map[string]int32{}}
+	specs := make([]fileSpec, len(files))
+	for i, f := range files {
+		if err := strict.Decode(f.Name, f.Data, &specs[i]); err != nil {
 			l.addDecoded(f.Name, err)
 		}
-		l.file(f.Name, &spec)
+		for _, g := range specs[i].Groups {
+			for _, r := range g.Rules {
+				l.records[r.Record.Value] = true
+			}
+		}
+	}
+	for i, f := range files {
+		l.file(f.Name, &specs[i])
 	}
 	l.cycles()
 	if err := l.errs.Err(); err != nil { // a group's labels are compiled, and so refused, once a rule
@@ -137,6 +151,7 @@ func Load(files []File, o Options) (*Set, error) {
 	for i, r := range s.rules {
 		r.index = i
 	}
+	s.arrange()
 	return s, nil
 }
 

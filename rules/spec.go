@@ -23,6 +23,9 @@ type groupSpec struct {
 	Labels textMap               `yaml:"labels"`
 	Rules  []ruleSpec            `yaml:"rules"`
 
+	AllowedLateness duration      `yaml:"allowed_lateness"`
+	Backfill        strict.String `yaml:"backfill"`
+
 	Interval yaml.Node `yaml:"interval"`
 }
 
@@ -41,8 +44,11 @@ type ruleSpec struct {
 	Annotations textMap               `yaml:"annotations"`
 	Actions     []actionSpec          `yaml:"actions"`
 
-	Window yaml.Node `yaml:"window"`
-	Mode   yaml.Node `yaml:"mode"`
+	Window          *windowSpec   `yaml:"window"`
+	AllowedLateness duration      `yaml:"allowed_lateness"`
+	Backfill        strict.String `yaml:"backfill"`
+
+	Mode yaml.Node `yaml:"mode"`
 }
 
 type actionSpec struct {

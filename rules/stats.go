@@ -80,7 +80,7 @@ func (e *Engine) Active() []Status {
 	alerts := e.sorted()
 	all := make([]Status, 0, len(alerts))
 	for _, a := range alerts {
-		s := Status{ID: a.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.key, Labels: a.labels, Active: utc(a.active)}
+		s := Status{ID: a.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.en.key, Labels: a.labels, Active: utc(a.active)}
 		if a.phase == pending {
 			s.State = event.Pending
 		} else {
@@ -89,7 +89,7 @@ func (e *Engine) Active() []Status {
 		if a.phase == clearing {
 			s.Clearing = utc(a.cleared)
 		}
-		if a.timer >= 0 {
+		if a.deadline != never {
 			s.Due = utc(a.deadline)
 		}
 		if at, ev, err := decodeCause(a.event); err == nil {

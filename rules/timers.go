@@ -1,46 +1,218 @@
 package rules
 
-import "container/heap"
+import (
+	"container/heap"
 
-// timers is a heap of alerts by deadline. Equal deadlines are in the order of
-// rule and key, so that the order in which timers fire does not depend on the
-// order in which they were set.
-type timers []*alert
+	"weir/ingest/event"
+	"weir/rules/expression"
+)
 
-func (t *timers) push(a *alert)   { heap.Push((*timerHeap)(t), a) }
-func (t *timers) remove(a *alert) { heap.Remove((*timerHeap)(t), a.timer) }
+// advance moves the log time to that of the next record. What is due before it
+// happens first; what is due just then comes after what the record says.
+func (e *Engine) advance(to int64, emit func(Derived)) {
+	e.pass(to, emit)
+	e.now = to
+}
 
-type timerHeap []*alert
+// tick is called when a record says that nothing happened up to now.
+func (e *Engine) tick(emit func(Derived)) { e.pass(after(e.now, 1), emit) }
 
-func (h timerHeap) Len() int { return len(h) }
-
-func (h timerHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.deadline != b.deadline {
-		return a.deadline < b.deadline
+// pass does what is due before a log time in the silence of its devices.
+func (e *Engine) pass(to int64, emit func(Derived)) {
+	if to <= e.hold {
+		return
 	}
-	if a.rs.rule.id != b.rs.rule.id {
-		return a.rs.rule.id < b.rs.rule.id
+	for len(e.schedule) > 0 && e.schedule[0].due < to {
+		en := e.schedule[0]
+		if due := en.trueDue(); due > en.due {
+			if due == never {
+				heap.Pop(&e.schedule)
+				continue
+			}
+			en.due = due
+			heap.Fix(&e.schedule, 0)
+			continue
+		}
+		e.now = max(e.now, min(en.due, to-1))
+		e.silence(en, emit)
 	}
-	return a.key < b.key
 }
 
-func (h timerHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].timer, h[j].timer = i, j
+// silence lets time pass for an entry of which nothing was heard.
+func (e *Engine) silence(en *entry, emit func(Derived)) {
+	if en.clock.past {
+		e.endPast(en, emit)
+		return
+	}
+	to := en.clock.silent(e.now) - en.space.lane.lateness
+	if en.holder() {
+		e.release(en.space.lane, en.clock, to, emit)
+	}
+	e.timers(en, to, true, emit)
+	e.settleEntry(en)
 }
 
-func (h *timerHeap) Push(x any) {
-	a := x.(*alert)
-	a.timer = len(*h)
-	*h = append(*h, a)
+// endPast ends an upload of history: what fires in it is resolved as of its
+// end, and the clock of the past is gone.
+func (e *Engine) endPast(en *entry, emit func(Derived)) {
+	for len(en.alerts) > 0 {
+		e.endAlert(en.alerts[0], en.clock.time, emit)
+	}
+	en.cells, en.starts = nil, nil
+	back := en.clock
+	e.settleEntry(en)
+	if c := en.space.lane.clocks[back.device]; c != nil && c.back == back {
+		c.back = nil
+	}
 }
 
-func (h *timerHeap) Pop() any {
-	old := *h
-	a := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	a.timer = -1
-	return a
+// timers does what is due for an entry, in the order of time: frames that end
+// and cells that change, then alerts. Before an event of time to, that is what
+// is due before to, and the frames that end at it; when time passes in silence
+// also what is due at it.
+func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
+	for {
+		frames, cells, alerts := never, never, never
+		for _, c := range en.cells {
+			switch c := c.(type) {
+			case nil:
+			case *frameCell:
+				frames = min(frames, c.next())
+			default:
+				cells = min(cells, c.next())
+			}
+		}
+		for _, a := range en.alerts {
+			alerts = min(alerts, a.deadline)
+		}
+		at := min(frames, cells, alerts)
+		switch {
+		case at > to || at == never:
+			return
+		case at == to && !silence:
+			if frames > to {
+				return
+			}
+			e.endFrames(en, at, emit)
+		case frames == at:
+			e.endFrames(en, at, emit)
+		case cells == at:
+			e.changeCells(en, at, emit)
+		default:
+			e.dueAlerts(en, at, emit)
+		}
+	}
+}
+
+// remembered returns the latest event of an entry.
+func (en *entry) remembered() cause {
+	if len(en.last) > 0 {
+		if at, ev, err := decodeCause(en.last); err == nil {
+			return cause{at, &ev}
+		}
+	}
+	ev := &event.Event{}
+	if en.space.device {
+		ev.Device = en.key
+	}
+	return cause{ev: ev}
+}
+
+// endFrames evaluates the rules whose windows end at a time.
+func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
+	c := en.remembered()
+	for _, rs := range en.space.rules {
+		r := rs.rule
+		if r.frame == nil || en.cells[r.ends.slot] == nil {
+			continue
+		}
+		fc := en.cells[r.ends.slot].(*frameCell)
+		if fc.end != at {
+			continue
+		}
+		some := false
+		for _, spec := range r.cells {
+			if cl := en.cells[spec.slot]; spec.kind == windowKind && cl != nil {
+				cl.advance(at)
+				some = some || !cl.empty()
+			}
+		}
+		if some {
+			e.evaluateTimed(rs, en, at, c, c.ev, emit)
+		}
+		fc.end = none
+		for _, spec := range r.cells {
+			cl := en.cells[spec.slot]
+			if spec.kind != windowKind || cl == nil {
+				continue
+			}
+			if r.frame.session {
+				cl.(*windowCell).w.Reset()
+				continue
+			}
+			cl.advance(at + r.frame.every)
+			if !cl.empty() {
+				fc.end = at + r.frame.every
+			}
+		}
+	}
+}
+
+// changeCells evaluates the rules whose cells change at a time, though no event
+// came.
+func (e *Engine) changeCells(en *entry, at int64, emit func(Derived)) {
+	c := en.remembered()
+	var changed []*cellSpec
+	for i, cl := range en.cells {
+		if cl == nil || cl.next() != at {
+			continue
+		}
+		changed = append(changed, en.space.cells[i])
+		cl.advance(at)
+		if s, ok := cl.(*sequenceCell); ok {
+			s.expire(at)
+		}
+	}
+	bare := *c.ev
+	bare.Fields = nil // they were true of then, not of now
+	for _, rs := range en.space.rules {
+		if rs.rule.kind == KindRecord || rs.rule.frame != nil {
+			continue
+		}
+		for _, spec := range rs.rule.cells {
+			if containsItem(changed, spec) {
+				e.evaluateTimed(rs, en, at, c, &bare, emit)
+				break
+			}
+		}
+	}
+}
+
+// evaluateTimed evaluates a rule because time has passed. Expressions see ev;
+// the fact tells c.
+func (e *Engine) evaluateTimed(rs *ruleState, en *entry, at int64, c cause, ev *event.Event, emit func(Derived)) {
+	r := rs.rule
+	e.expr.Begin(ev)
+	e.here, e.at, e.timed = en, at, true
+	if r.kind == KindRecord {
+		e.record(rs, en, c, at, true, emit)
+		return
+	}
+	res := r.expr.Holds(e.expr)
+	rs.count(res, r.expr, e.expr)
+	if res == expression.True {
+		e.holds(rs, en, at, c, emit)
+	} else if a := en.alert(rs); a != nil {
+		e.doesNotHold(a, res, at, c, emit)
+	}
+}
+
+// dueAlerts does what alerts wait for, in the order of their rules.
+func (e *Engine) dueAlerts(en *entry, at int64, emit func(Derived)) {
+	for _, a := range append([]*alert(nil), en.alerts...) {
+		if a.deadline == at {
+			e.here, e.at, e.timed = en, at, true
+			e.dueAlert(a, at, emit)
+		}
+	}
 }

@@ -156,3 +156,39 @@ func (in *inference) cellText(key string) string {
 	}
 	return strings.TrimPrefix(key, string(mark))
 }
+
+// Comparison is a cell that an expression compares with a number.
+type Comparison struct {
+	Cell   int32
+	Number float64
+}
+
+// Comparisons returns the comparisons of cells with numbers that stand in the
+// expression.
+func (p *Program) Comparisons() []Comparison {
+	v := &comparisons{of: p}
+	ast.Walk(&p.node, v)
+	return v.found
+}
+
+type comparisons struct {
+	of    *Program
+	found []Comparison
+}
+
+// Visit implements ast.Visitor.
+func (v *comparisons) Visit(n *ast.Node) {
+	b, ok := (*n).(*ast.BinaryNode)
+	if !ok {
+		return
+	}
+	for _, side := range [][2]ast.Node{{b.Left, b.Right}, {b.Right, b.Left}} {
+		ref, ok := v.of.RefOf(side[0])
+		if !ok || ref.Origin != Cell {
+			continue
+		}
+		if number, ok := (&Arg{node: side[1]}).Number(); ok {
+			v.found = append(v.found, Comparison{ref.Cell, number})
+		}
+	}
+}

@@ -190,7 +190,7 @@ func (in *inference) agree(n *ast.BinaryNode, l, r kind) kind {
 	case r == kAny && (l == kNumber || l == kText):
 		in.require(n.Right, l)
 		return l
-	case (l == kNumber && r == kText) || (l == kText && r == kNumber):
+	case (l == kNumber && r == kText) || (l == kText && r == kNumber), l == kBool && (r == kNumber || r == kText), r == kBool && (l == kNumber || l == kText):
 		in.fail(n, "", "%s needs two numbers or two texts, but has %s and %s", n.Operator, l, r)
 		return l
 	case l == r:

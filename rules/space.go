@@ -1,0 +1,269 @@
+package rules
+
+import (
+	"cmp"
+	"container/heap"
+	"math"
+	"slices"
+	"strings"
+
+	"weir/ingest/event"
+)
+
+// space is what the rules of one lane that have the same by know: an entry for
+// each key.
+type space struct {
+	index   int
+	lane    *lane
+	by      []string
+	device  bool // by is [device], so that an entry belongs to a clock
+	devices bool // device is one of by
+	entries map[string]*entry
+	cells   []*cellSpec // of the entries' cells, by slot
+	rules   []*ruleState
+}
+
+// never is a deadline that does not come.
+const never = int64(math.MaxInt64)
+
+// entry is what a space knows about one key.
+type entry struct {
+	space  *space
+	key    string
+	clock  *clock // of the device; a group's own
+	alerts []*alert
+	cells  []cell // by slot; nil until something was fed
+	last   []byte // the latest event, see appendCause; only if there are cells
+	next   int64  // the earliest deadline of alerts and cells, in the time of the clock
+	due    int64  // when the entry is to be looked at in silence, log time
+	at     int    // index in Engine.schedule, -1 if it is not there
+	starts []start
+}
+
+// start is an incident that began at a time. An alert may begin, end and begin
+// again at one instant; the number of its starts then tells them apart.
+type start struct {
+	rule string
+	time int64
+	n    int
+}
+
+// keyOf returns the key of an event, and false if it lacks one of by's names.
+func (s *space) keyOf(set *Set, ev *event.Event) (string, bool) {
+	switch {
+	case s.device:
+		return ev.Device, true
+	case len(s.by) == 0:
+		return "all", true
+	case len(s.by) == 1:
+		return set.nameOf(s.by[0], ev)
+	}
+	var b strings.Builder
+	for i, name := range s.by {
+		v, ok := set.nameOf(name, ev)
+		if !ok {
+			return "", false
+		}
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(keyPart.Replace(v))
+	}
+	return b.String(), true
+}
+
+var keyPart = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// nameOf returns what a name of by is for an event.
+func (s *Set) nameOf(name string, ev *event.Event) (string, bool) {
+	switch name {
+	case "device":
+		return ev.Device, ev.Device != ""
+	case "source":
+		return ev.Source, ev.Source != ""
+	case "measurement":
+		return ev.Measurement, ev.Measurement != ""
+	}
+	return ev.Tag(name)
+}
+
+// lookup returns the entry of a key, nil if there is none.
+func (s *space) lookup(c *clock, key string) *entry {
+	if s.device {
+		return c.entry
+	}
+	return s.entries[entryKey(c, key)]
+}
+
+// entryKey is the key under which a space has an entry: history that is
+// uploaded late has entries of its own.
+func entryKey(c *clock, key string) string {
+	if c != nil && c.past {
+		return key + "\x00past"
+	}
+	return key
+}
+
+// obtain returns the entry of a key, a new one if there is none.
+func (s *space) obtain(c *clock, key string) *entry {
+	if en := s.lookup(c, key); en != nil {
+		return en
+	}
+	en := &entry{space: s, key: strings.Clone(key), clock: c, at: -1, next: never}
+	if s.device {
+		en.key = c.device
+		c.entry = en
+	} else if !s.devices {
+		en.clock = &clock{device: en.key, time: math.MinInt64}
+	}
+	s.entries[entryKey(c, en.key)] = en
+	return en
+}
+
+// alert returns the alert of a rule, nil if it is inactive.
+func (en *entry) alert(rs *ruleState) *alert {
+	for _, a := range en.alerts {
+		if a.rs == rs {
+			return a
+		}
+	}
+	return nil
+}
+
+func (en *entry) add(a *alert) {
+	i, _ := slices.BinarySearchFunc(en.alerts, a, func(x, y *alert) int { return cmp.Compare(x.rs.rule.index, y.rs.rule.index) })
+	en.alerts = slices.Insert(en.alerts, i, a)
+}
+
+// cell returns the cell of a slot, a new one if there is none.
+func (en *entry) cell(spec *cellSpec) cell {
+	if en.cells == nil {
+		en.cells = make([]cell, len(en.space.cells))
+	}
+	if en.cells[spec.slot] == nil {
+		en.cells[spec.slot] = spec.newCell()
+	}
+	return en.cells[spec.slot]
+}
+
+// idle reports whether the entry says no more than a missing one would.
+func (en *entry) idle() bool {
+	if len(en.alerts) > 0 || en.holder() && len(en.clock.held) > 0 {
+		return false
+	}
+	for _, c := range en.cells {
+		if c != nil && !c.empty() {
+			return false
+		}
+	}
+	for _, s := range en.starts {
+		if s.time >= en.clock.time {
+			return false
+		}
+	}
+	return true
+}
+
+// holder reports whether the entry answers for the events that its clock holds.
+func (en *entry) holder() bool { return en.space.device && en.space.lane.lateness > 0 }
+
+// settleEntry puts an entry where it belongs in the schedule after it changed,
+// or forgets it if nothing is left of it.
+func (e *Engine) settleEntry(en *entry) {
+	if en.idle() {
+		e.unschedule(en)
+		delete(en.space.entries, entryKey(en.clock, en.key))
+		if en.clock.entry == en {
+			en.clock.entry = nil
+		}
+		return
+	}
+	en.next = never
+	for _, a := range en.alerts {
+		en.next = min(en.next, a.deadline)
+	}
+	for _, c := range en.cells {
+		if c != nil {
+			en.next = min(en.next, c.next())
+		}
+	}
+	if en.holder() && len(en.clock.held) > 0 {
+		en.next = min(en.next, en.clock.held[0].at)
+	}
+	e.reschedule(en, en.trueDue())
+}
+
+// reschedule makes sure that the entry is looked at when it is due, or before.
+func (e *Engine) reschedule(en *entry, due int64) {
+	switch {
+	case due == never:
+		e.unschedule(en)
+	case en.at < 0:
+		en.due = due
+		heap.Push(&e.schedule, en)
+	case due < en.due: // one that is looked at too early is put off then, which is cheaper
+		en.due = due
+		heap.Fix(&e.schedule, en.at)
+	}
+}
+
+func (e *Engine) unschedule(en *entry) {
+	if en.at >= 0 {
+		heap.Remove(&e.schedule, en.at)
+	}
+}
+
+// trueDue is when the entry is due, which may be later than its place in the
+// schedule says.
+func (en *entry) trueDue() int64 {
+	if en.clock.past { // no time passes in the past: its end is waited for
+		return after(en.clock.seen, closeAfter)
+	}
+	if en.next == never {
+		return never
+	}
+	return en.clock.due(after(en.next, en.space.lane.lateness))
+}
+
+// schedule is a heap of entries by the log time at which they are due. Equal
+// times are in the order of space and key, so that nothing depends on the order
+// in which they were put there.
+type schedule []*entry
+
+func (h schedule) Len() int { return len(h) }
+
+func (h schedule) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.due != b.due {
+		return a.due < b.due
+	}
+	if a.space != b.space {
+		return a.space.index < b.space.index
+	}
+	if a.key != b.key {
+		return a.key < b.key
+	}
+	return !a.clock.past && b.clock.past
+}
+
+func (h schedule) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (h *schedule) Push(x any) {
+	en := x.(*entry)
+	en.at = len(*h)
+	*h = append(*h, en)
+}
+
+// Pop implements heap.Interface.
+func (h *schedule) Pop() any {
+	old := *h
+	en := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	en.at = -1
+	return en
+}

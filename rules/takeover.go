@@ -1,0 +1,290 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/ingest/event"
+)
+
+// History reads the partition's log from a log time on, up to the batch that is
+// being processed, and hands each batch to each until that returns false.
+type History func(since int64, each func(*event.Batch) bool) error
+
+// SetHistory says where an engine finds what happened before a rule set came
+// into force: windows that the set before did not have are filled from it.
+// Without it they begin empty.
+func (e *Engine) SetHistory(h History) { e.history = h }
+
+// minAbsentLookback is how far back devices are looked for that a new rule is to
+// miss.
+const minAbsentLookback = int64(time.Hour)
+
+// takeOver puts the rule set of a record into force. What is known about rules
+// that are still there, by group and name, goes on: alerts with their timers,
+// and windows that are the same. Other alerts end; other windows are filled from
+// the log.
+func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
+	set, err := ParseSet(payload)
+	if err != nil {
+		e.rejected++
+		e.rejection = err.Error()
+		return
+	}
+	if set.hash == e.set.hash {
+		return
+	}
+	e.endPasts(emit)
+	for _, a := range e.sorted() {
+		if !a.survives(set) {
+			e.endAlert(a, a.en.clock.silent(e.now), emit)
+		}
+	}
+	old := *e
+	e.use(set)
+	for _, was := range old.rules {
+		if r := set.byID[was.rule.id]; r != nil && r.kind == was.rule.kind {
+			e.rules[r.index].stats = was.stats
+			e.rules[r.index].stats.Pending, e.rules[r.index].stats.Firing = 0, 0
+		}
+	}
+	e.inherit(&old)
+	if fresh := e.unknown(&old); len(fresh) > 0 && e.history != nil {
+		e.rebuild(fresh)
+	}
+	e.armAbsent()
+	for _, sp := range e.spaces {
+		for _, en := range sp.entries {
+			e.settleEntry(en)
+		}
+	}
+	e.pass(after(e.now, 1), emit)
+}
+
+// endPasts ends all uploads of history.
+func (e *Engine) endPasts(emit func(Derived)) {
+	var pasts []*entry
+	for _, en := range e.schedule {
+		if en.clock.past {
+			pasts = append(pasts, en)
+		}
+	}
+	slices.SortFunc(pasts, func(a, b *entry) int {
+		if schedule([]*entry{a, b}).Less(0, 1) {
+			return -1
+		}
+		return 1
+	})
+	for _, en := range pasts {
+		e.endPast(en, emit)
+	}
+	for _, l := range e.lanes {
+		for _, c := range l.clocks {
+			c.back = nil
+		}
+	}
+}
+
+// inherit takes over what an engine knew under another set.
+func (e *Engine) inherit(old *Engine) {
+	for _, l := range e.lanes {
+		for _, o := range old.lanes {
+			if o.lateness == l.lateness && o.stratum == l.stratum {
+				l.clocks = o.clocks
+				for _, c := range l.clocks {
+					c.entry = nil
+				}
+			}
+		}
+	}
+	cells := e.cellsByIdentity()
+	for _, sp := range old.spaces {
+		for _, en := range sp.entries {
+			for _, a := range slices.Clone(en.alerts) {
+				rs := e.rules[e.set.byID[a.rs.rule.id].index]
+				to := e.successor(rs.space, en)
+				a.rs, a.en = rs, to
+				a.arm()
+				if a.deadline != never {
+					a.deadline = max(a.deadline, to.clock.silent(e.now))
+				}
+				to.add(a)
+				to.starts = en.starts
+				if a.phase == pending {
+					rs.stats.Pending++
+				} else {
+					rs.stats.Firing++
+				}
+			}
+			for i, c := range en.cells {
+				spec := cells[sp.cells[i].identity]
+				if c == nil || c.empty() || spec == nil || spec.window != sp.cells[i].window {
+					continue
+				}
+				to := e.successor(e.spaces[spec.space.index], en)
+				c.bind(spec)
+				if to.cells == nil {
+					to.cells = make([]cell, len(to.space.cells))
+				}
+				to.cells[spec.slot] = c
+				to.last = en.last
+			}
+		}
+	}
+}
+
+func (e *Engine) cellsByIdentity() map[string]*cellSpec {
+	m := map[string]*cellSpec{}
+	for _, sp := range e.spaces {
+		for _, c := range sp.cells {
+			m[c.identity] = c
+		}
+	}
+	return m
+}
+
+// successor returns the entry of the same key in a space of another set.
+func (e *Engine) successor(sp *space, en *entry) *entry {
+	c := en.clock
+	if sp.devices {
+		if have := sp.lane.clocks[c.device]; have != nil {
+			c = have
+		} else {
+			c = &clock{device: c.device, time: c.time, seen: c.seen, own: c.own, historic: c.historic, armed: c.armed}
+			sp.lane.clocks[c.device] = c
+		}
+	}
+	to := sp.obtain(c, en.key)
+	if !sp.devices && to.clock.time == none {
+		to.clock = en.clock
+	}
+	return to
+}
+
+// unknown returns the cells that an engine with another set did not have.
+func (e *Engine) unknown(old *Engine) []*cellSpec {
+	had := old.cellsByIdentity()
+	var fresh []*cellSpec
+	for _, sp := range e.spaces {
+		for _, c := range sp.cells {
+			if was := had[c.identity]; was == nil || was.window != c.window {
+				fresh = append(fresh, c)
+			}
+		}
+	}
+	return fresh
+}
+
+// rebuild fills cells from the log.
+func (e *Engine) rebuild(fresh []*cellSpec) {
+	lookback := int64(0)
+	for _, c := range fresh {
+		need := c.width
+		if c.kind == absentKind {
+			need = max(need, minAbsentLookback)
+		}
+		if c.frame != nil {
+			need = max(need, c.frame.size)
+		}
+		lookback = max(lookback, need)
+	}
+	s := NewEngine(e.partition)
+	s.scratch = true
+	s.use(e.set)
+	discard := func(Derived) {}
+	err := e.history(e.now-lookback, func(b *event.Batch) bool {
+		if e.current != nil && b.Seq >= e.current.Seq {
+			return false
+		}
+		s.process(b, len(b.Messages), discard)
+		return true
+	})
+	if err != nil { // what could not be read is missing in the windows: they fill as time goes on
+		e.rejection = fmt.Sprintf("fill the windows of a rule set from the log: %v", err)
+		return
+	}
+	if e.current != nil {
+		s.process(e.current, e.message, discard)
+	}
+	for i, sp := range s.spaces {
+		for _, en := range sp.entries {
+			if en.clock.past {
+				continue
+			}
+			for _, spec := range fresh {
+				if spec.space.index != i || en.cells == nil || en.cells[spec.slot] == nil || en.cells[spec.slot].empty() {
+					continue
+				}
+				to := e.successor(e.spaces[i], en)
+				to.cell(spec)
+				to.cells[spec.slot] = en.cells[spec.slot]
+				if to.last == nil {
+					to.last = en.last
+				}
+			}
+		}
+	}
+}
+
+// armAbsent lets the rules that miss devices expect those that they name.
+func (e *Engine) armAbsent() {
+	for _, rs := range e.rules {
+		for _, spec := range rs.rule.cells {
+			if spec.kind != absentKind {
+				continue
+			}
+			for _, device := range e.expected(rs.rule) {
+				e.armDevice(rs, spec, device)
+			}
+		}
+	}
+}
+
+// expected returns the devices that a rule is about though they may never have
+// been heard of.
+func (e *Engine) expected(r *rule) []string { return r.match.device }
+
+func (e *Engine) armDevice(rs *ruleState, spec *cellSpec, device string) {
+	ev := &event.Event{Device: device}
+	key, ok := rs.space.keyOf(e.set, ev)
+	if !ok {
+		return
+	}
+	l := rs.space.lane
+	c := l.clocks[device]
+	if c == nil {
+		c = &clock{device: device, time: e.now, seen: e.now, armed: true}
+		if rs.space.devices {
+			l.clocks[device] = c
+		}
+	}
+	en := rs.space.obtain(c, key)
+	if en.clock.time == none {
+		en.clock.time, en.clock.seen, en.clock.armed = e.now, e.now, true
+	}
+	if len(en.last) == 0 {
+		en.last = appendCause(nil, cause{ev: ev})
+	}
+	if a := en.cell(spec).(*absentCell); !a.fed {
+		a.arm(en.clock.silent(e.now))
+	}
+}
+
+// Lookback returns how much of the log before a time may decide what the rules
+// say at that time.
+func (s *Set) Lookback() time.Duration {
+	longest := time.Duration(0)
+	for _, r := range s.rules {
+		d := r.hold + r.keep + time.Duration(r.lateness)
+		w := time.Duration(0)
+		for _, c := range r.cells {
+			w = max(w, time.Duration(c.width))
+			if c.frame != nil && !c.frame.count {
+				w = max(w, time.Duration(c.frame.size))
+			}
+		}
+		longest = max(longest, d+w)
+	}
+	return longest
+}
