@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"rules/window":          {"ingest/event"},
 	"rules/backtest":        {"rules", "rules/replay", "ingest/event", "ingest/eventlog", "configs/strict"},
 	"rules/replay":          {"rules", "ingest/event", "ingest/decode"},
+	"rules/ruletest":        {"rules", "rules/replay", "ingest/event", "ingest/decode", "configs", "configs/strict"},
 	"devices":               {"ingest/event"},
 	"sinks/lineprotocol":    {"ingest/event"},
 	"sinks/influxdb":        {"ingest/event", "sinks/lineprotocol"},

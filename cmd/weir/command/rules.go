@@ -11,7 +11,10 @@ import (
 )
 
 func runRules(_ context.Context, c *call) error {
-	return c.sub(map[string]func() error{"check": func() error { return rulesCheck(c) }}, "check")
+	return c.sub(map[string]func() error{
+		"check": func() error { return rulesCheck(c) },
+		"test":  func() error { return rulesTest(c) },
+	}, "check", "test")
 }
 
 func rulesCheck(c *call) error {
