@@ -9,6 +9,7 @@
 //	GET    /api/v1/devices/{id}
 //	GET    /api/v1/alerts                  pending and firing
 //	GET    /api/v1/rules                   the rules in force
+//	POST   /api/v1/rules/backtest          a backtest.Request; newline-delimited BacktestLine
 //	GET    /api/v1/consumers               cursor, lag and state of each
 //	GET    /api/v1/audit                   the books of each consumer and partition
 //	GET    /api/v1/events                  newline-delimited JSON; ?from= &partition= &topic= &device= &follow= &limit= &raw=

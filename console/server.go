@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,8 @@ type Deps struct {
 
 	Sources func() []string // names of those in force
 
+	Backtest Backtest // not nil: works without a running weir too
+
 	// Decode adds events and rejects to a batch, by the sources in force.
 	Decode func(*event.Batch)
 	// Reinsert appends a message to the log again and returns when it is durable.
@@ -55,6 +58,8 @@ type Deps struct {
 type Server struct {
 	deps Deps
 	mux  *http.ServeMux
+
+	testing sync.Mutex // held by the one backtest that runs
 }
 
 // New returns a server for the dependencies given.
@@ -79,6 +84,7 @@ func New(deps Deps) *Server {
 	mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)
 	mux.HandleFunc("GET /api/v1/alerts", s.listAlerts)
 	mux.HandleFunc("GET /api/v1/rules", s.listRules)
+	mux.HandleFunc("POST /api/v1/rules/backtest", s.backtest)
 	mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
 	mux.HandleFunc("GET /api/v1/audit", s.audit)
 	mux.HandleFunc("GET /api/v1/events", s.events)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"weir/ingest/event"
@@ -23,6 +24,9 @@ func (r *runner) locate(ctx context.Context) error {
 		if err := r.span(ctx, i); err != nil {
 			return err
 		}
+	}
+	if !slices.ContainsFunc(r.spans, func(s span) bool { return s.after < s.until }) {
+		return r.nothing(ctx)
 	}
 	for i := range n {
 		r.old[i] = r.plan.old
@@ -48,16 +52,10 @@ func (r *runner) locate(ctx context.Context) error {
 			}
 		}
 	}
-	empty := true
 	for i := range r.spans {
-		s := &r.spans[i]
-		empty = empty && s.after >= s.until
-		if err := r.measure(ctx, s); err != nil {
+		if err := r.measure(ctx, &r.spans[i]); err != nil {
 			return err
 		}
-	}
-	if empty {
-		return r.nothing(ctx)
 	}
 	return nil
 }
@@ -97,7 +95,9 @@ func (r *runner) span(ctx context.Context, partition int) error {
 		if err != nil && !errors.Is(err, eventlog.ErrNoCursor) {
 			return fmt.Errorf("backtest: %w", err)
 		}
-		s.until = min(s.until, c.Seq)
+		if c.Seq < s.until {
+			s.until, s.behind = c.Seq, true
+		}
 	}
 	r.spans[partition] = s
 	return nil

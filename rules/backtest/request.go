@@ -150,21 +150,10 @@ func load(texts []Text, o rules.Options) (*rules.Set, error) {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// unknownLookback is how far rules are taken to look back that don't say it.
-const unknownLookback = time.Hour
-
-// lookback returns how far back the longest window, for or keep_firing_for of a
-// set reaches.
+// lookback returns how much of the log before a range decides what a set finds in it.
 func lookback(s *rules.Set) time.Duration {
 	if s == nil {
 		return 0
 	}
-	if l, ok := any(s).(interface{ Lookback() time.Duration }); ok {
-		return l.Lookback()
-	}
-	longest := unknownLookback
-	for _, r := range s.Rules() {
-		longest = max(longest, time.Duration(r.For)+time.Duration(r.KeepFiringFor))
-	}
-	return longest
+	return s.Lookback()
 }

@@ -131,7 +131,7 @@ func TestTheWarmUpFillsTimersAndCountsForNothingElse(t *testing.T) {
 		{"it has not", clock(150), "", "0", []string{"g/Hot a 175-200", "g/Hot b 327-open", "g/Hot a 425-460"}},
 		{"what ended before the range", clock(250), "", "200s", []string{"g/Hot b 327-open", "g/Hot a 425-460"}},
 		{"the end is left out", "", clock(327), "", []string{"g/Hot a 125-200"}},
-		{"what is under way at the end is open", clock(200), clock(450), "", []string{"g/Hot a 125-200", "g/Hot b 327-open", "g/Hot a 425-open"}},
+		{"what is under way at the end is open", clock(200), clock(450), "120s", []string{"g/Hot a 125-200", "g/Hot b 327-open", "g/Hot a 425-open"}},
 		{"times may be relative", "-58m20s", "55m ago", "", []string{"g/Hot a 125-200"}}, // now is an hour after epoch
 	} {
 		t.Run(tt.name, func(t *testing.T) {

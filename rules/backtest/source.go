@@ -28,7 +28,7 @@ type span struct {
 	head      uint64 // last batch there is
 	to        int64  // records that were received then or later are not evaluated
 	facts     bool   // what was decided on the range is wanted too: it stands behind it
-	records   uint64 // how many there are to evaluate
+	behind    bool   // the rules that run have not come to the end of the range
 }
 
 // section is some messages of a batch, in log order.

@@ -49,7 +49,7 @@ func OpenOffline(ctx context.Context, cfg *configs.Config) (*Offline, error) {
 		}
 	}
 	return &Offline{
-		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode}),
+		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode, Backtest: offlineBacktests(l, cfg)}),
 		events:  l,
 	}, nil
 }

@@ -81,11 +81,16 @@ func (c *client) answers(ctx context.Context) bool {
 
 // do sends a request and returns the answer's body, which the caller closes.
 func (c *client) do(ctx context.Context, method, path string, q url.Values) (io.ReadCloser, error) {
+	return c.send(ctx, method, path, q, nil)
+}
+
+// send is do for a request with a body.
+func (c *client) send(ctx context.Context, method, path string, q url.Values, content []byte) (io.ReadCloser, error) {
 	u := c.base + path
 	if len(q) > 0 {
 		u += "?" + q.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(content))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
@@ -141,6 +146,19 @@ func (c *client) each(ctx context.Context, method, path string, q url.Values, f 
 	if err != nil {
 		return err
 	}
+	return eachLine(ctx, body, f)
+}
+
+// eachOf is each for a request with a body.
+func (c *client) eachOf(ctx context.Context, method, path string, content []byte, f func(line []byte) error) error {
+	body, err := c.send(ctx, method, path, nil, content)
+	if err != nil {
+		return err
+	}
+	return eachLine(ctx, body, f)
+}
+
+func eachLine(ctx context.Context, body io.ReadCloser, f func(line []byte) error) error {
 	defer body.Close()
 	r := bufio.NewReaderSize(body, 64<<10)
 	for {

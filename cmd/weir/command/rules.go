@@ -10,11 +10,13 @@ import (
 	"weir/rules"
 )
 
-func runRules(_ context.Context, c *call) error {
+func runRules(ctx context.Context, c *call) error {
 	return c.sub(map[string]func() error{
 		"check": func() error { return rulesCheck(c) },
 		"test":  func() error { return rulesTest(c) },
-	}, "check", "test")
+
+		"backtest": func() error { return rulesBacktest(ctx, c) },
+	}, "check", "test", "backtest")
 }
 
 func rulesCheck(c *call) error {

@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"weir/configs"
+	"weir/console"
+	"weir/ingest/eventlog"
+	"weir/rules"
+	"weir/rules/backtest"
+)
+
+// backtests returns what runs backtests on a log.
+func backtests(d backtest.Deps) console.Backtest {
+	return func(ctx context.Context, r backtest.Request, progress func(backtest.Progress)) (*backtest.Report, error) {
+		return backtest.Run(ctx, d, r, progress)
+	}
+}
+
+// backtests returns what runs backtests beside the work that the App does.
+func (a *App) backtests() console.Backtest {
+	return backtests(backtest.Deps{
+		Log: a.events, Consumer: consumerRules, Options: ruleOptions(a.cfg), Gentle: true,
+		InForce: func(_ context.Context, partition int) (*rules.Set, uint64, error) {
+			for _, r := range a.runners {
+				if r.Name() == consumerRules && r.Partition() == partition {
+					seq := r.Status().Cursor.Seq // before the set: what comes in between is looked for in the log
+					return a.rulers[partition].set(), seq, nil
+				}
+			}
+			return nil, 0, nil
+		},
+	})
+}
+
+// set returns the rule set in force.
+func (c *ruleConsumer) set() *rules.Set {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.Set()
+}
+
+// offlineBacktests returns what runs backtests on a log that nothing works on.
+func offlineBacktests(l *eventlog.Log, cfg *configs.Config) console.Backtest {
+	return backtests(backtest.Deps{
+		Log: l, Consumer: consumerRules, Options: ruleOptions(cfg),
+		InForce: func(ctx context.Context, partition int) (*rules.Set, uint64, error) {
+			c, state, err := l.LoadState(ctx, consumerRules, partition)
+			if errors.Is(err, eventlog.ErrNoCursor) || errors.Is(err, eventlog.ErrDamagedState) {
+				return nil, 0, nil // the log has it
+			}
+			if err != nil {
+				return nil, 0, err
+			}
+			e := rules.NewEngine(partition)
+			if e.Restore(state) != nil {
+				return nil, 0, nil // weir would derive it anew
+			}
+			return e.Set(), c.Seq, nil
+		},
+	})
+}
+
+// CheckBacktest returns what is wrong with a request for a backtest, by the
+// names that a config has.
+func CheckBacktest(r *backtest.Request, cfg *configs.Config, now time.Time) error {
+	return r.Check(ruleOptions(cfg), now)
+}
