@@ -133,6 +133,7 @@ func (l *loader) rule(spec *ruleSpec) {
 	l.identify(r, spec)
 	l.refuse(r, spec)
 	r.match = newMatch(l.group.Match, spec.Match)
+	r.match.know(l.set.attributes)
 	l.checkMatch(spec.Match)
 	r.by = l.by(spec)
 	l.lateness(r, spec)

@@ -170,7 +170,7 @@ func TestDamagedRuleSetRecordsAreRefused(t *testing.T) {
 	good := string(s.Marshal())
 	for _, tt := range []struct{ name, payload, want string }{
 		{"no JSON", good[:len(good)/2], "rule set record: unexpected end of JSON input"},
-		{"a later version", strings.Replace(good, `"version":1`, `"version":9`, 1), "rule set record has version 9, this weir knows 1"},
+		{"a later version", strings.Replace(good, `"version":1`, `"version":9`, 1), "rule set record has version 9, this weir knows 2"},
 		{"other text", strings.Replace(good, "temperature", "temperatura", 1), "rule set record is damaged: its hash is"},
 		{"broken rules", strings.Replace(good, "round", "rund", 1), "rule set record: b.yaml:14:15: expr: unknown function rund"},
 	} {

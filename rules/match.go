@@ -6,6 +6,7 @@ import (
 
 	"weir/configs/strict"
 	"weir/ingest/event"
+	"weir/rules/attributes"
 )
 
 // match is the static conditions of a rule: for each, the values of which one
@@ -13,11 +14,40 @@ import (
 type match struct {
 	source, measurement, device []string
 	tags                        []tagMatch // in the order of their keys
+
+	// Conditions on what may be a tag or, if the event has no such tag, an
+	// attribute of its device; in the order of their keys.
+	attributes []attributeMatch
+	known      *attributes.Table
 }
 
 type tagMatch struct {
 	key    string
 	values []string
+}
+
+type attributeMatch struct {
+	tagMatch
+	column int      // of match.known
+	texts  []string // that meet it: values, and how they are written as numbers
+}
+
+// know tells the conditions apart by what may be an attribute.
+func (m *match) know(t *attributes.Table) {
+	m.known = t
+	m.tags = slices.DeleteFunc(m.tags, func(c tagMatch) bool {
+		column, ok := t.Column(c.key)
+		if ok {
+			texts := slices.Clone(c.values)
+			for _, v := range c.values { // 3.0 is the number 3
+				if n := attributes.Normal(v); !contains(texts, n) {
+					texts = append(texts, n)
+				}
+			}
+			m.attributes = append(m.attributes, attributeMatch{c, column, texts})
+		}
+		return ok
+	})
 }
 
 // newMatch returns the conditions of a group with those of a rule, which
@@ -79,6 +109,25 @@ func (m *match) holdsWithin(ev *event.Event) bool {
 			return false
 		}
 	}
+	return len(m.attributes) == 0 || m.attributesHold(ev)
+}
+
+func (m *match) attributesHold(ev *event.Event) bool {
+	row, looked := attributes.Row{}, false
+	for i := range m.attributes {
+		a := &m.attributes[i]
+		v, ok := ev.Tag(a.key)
+		if !ok {
+			if !looked {
+				row, _ = m.known.Get(ev.Device)
+				looked = true
+			}
+			v, ok = row.Text(a.column)
+		}
+		if !ok || !contains(a.texts, v) {
+			return false
+		}
+	}
 	return true
 }
 
@@ -91,6 +140,9 @@ func (m *match) all() map[string][]string {
 	}
 	for _, t := range m.tags {
 		all[t.key] = t.values
+	}
+	for _, a := range m.attributes {
+		all[a.key] = a.values
 	}
 	if len(all) == 0 {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/configs/strict"
+	"weir/rules/attributes"
 	"weir/rules/expression"
 )
 
@@ -27,6 +28,11 @@ type Options struct {
 	// Sources are the names that match.source may give; nil means that they
 	// are not known and not checked.
 	Sources []string `json:"sources,omitempty"`
+	// ReadFile reads the tables of devices that rule files name; nil refuses
+	// files that name any. Names are relative to where the rule files' are.
+	ReadFile func(name string) ([]byte, error) `json:"-"`
+
+	recorded *recorded // instead of tables to be read, for a set from a record
 }
 
 // Kind says what a rule derives.
@@ -106,19 +112,23 @@ type Set struct {
 	byID    map[string]*rule  // group/name
 	slots   *expression.Table // names that expressions read
 	texts   *expression.Table // names that templates read
+	payload []byte            // see Marshal
+
+	attributes *attributes.Table // what is known about devices; may be nil
+	tables     []string          // names of the files that say it
 
 	functions []*function // that expressions call, by number
 	lanes     []laneSpec
 	spaces    []*spaceSpec
 }
 
-// Load checks and compiles rule files. It returns the whole set, or
+// Load checks and compiles rule files. Those that others name as their tables
+// are read as such. It returns the whole set, or
 // strict.Errors with every problem found in any of the files.
 func Load(files []File, o Options) (*Set, error) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	s := &Set{
-		files:   files,
 		options: Options{Sinks: slices.Sorted(slices.Values(o.Sinks)), Sources: slices.Sorted(slices.Values(o.Sources))},
 		byID:    map[string]*rule{},
 		slots:   expression.NewTable(),
@@ -127,23 +137,25 @@ func Load(files []File, o Options) (*Set, error) {
 	if o.Sources != nil && s.options.Sources == nil {
 		s.options.Sources = []string{}
 	}
-	s.hash = s.sum()
 	l := &loader{set: s, options: &s.options, groups: map[string]place{}, records: map[string]bool{}, cells: map[string]*cellSpec{}, calls: map[string]int32{}}
-	specs := make([]fileSpec, len(files))
-	for i, f := range files {
-		if err := strict.Decode(f.Name, f.Data, &specs[i]); err != nil {
-			l.addDecoded(f.Name, err)
-		}
+	files, specs := l.decode(files)
+	s.files = files
+	for i := range files {
 		for _, g := range specs[i].Groups {
 			for _, r := range g.Rules {
 				l.records[r.Record.Value] = true
 			}
 		}
 	}
+	l.attributes(files, specs, &o)
+	s.hash = s.sum()
 	for i, f := range files {
 		l.file(f.Name, &specs[i])
 	}
 	l.cycles()
+	if o.recorded == nil && len(l.errs) == 0 {
+		l.seal(specs)
+	}
 	if err := l.errs.Err(); err != nil { // a group's labels are compiled, and so refused, once a rule
 		return nil, slices.CompactFunc(l.errs, func(a, b *strict.Error) bool { return *a == *b })
 	}
@@ -183,18 +195,27 @@ func (s *Set) sum() string {
 			part([]byte(n))
 		}
 	}
+	if s.attributes != nil {
+		part([]byte(s.attributes.Hash()))
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// payloadVersion is the version of the payload of a RuleSet record.
-const payloadVersion = 1
+// The versions of the payload of a RuleSet record. The second may have packed
+// files and attributes; what has neither is still written as the first.
+const (
+	payloadVersion       = 1
+	payloadVersionPacked = 2
+)
 
 type payload struct {
-	Version int           `json:"version"`
-	Hash    string        `json:"hash"`
-	Options Options       `json:"options"`
-	Known   bool          `json:"sources_known,omitempty"` // Sources is not nil
-	Files   []payloadFile `json:"files"`
+	Version    int           `json:"version"`
+	Hash       string        `json:"hash"`
+	Options    Options       `json:"options"`
+	Known      bool          `json:"sources_known,omitempty"` // Sources is not nil
+	Files      []payloadFile `json:"files"`
+	Packed     []byte        `json:"packed,omitempty"` // large files: see packFiles
+	Attributes *payloadTable `json:"attributes,omitempty"`
 }
 
 type payloadFile struct {
@@ -203,11 +224,28 @@ type payloadFile struct {
 }
 
 // Marshal returns the set as the payload of a RuleSet record: JSON with the
-// text of the files, the options and the hash.
+// text of the files, what their tables say, the options and the hash. It must
+// not be changed. It has at most MaxPayload bytes.
 func (s *Set) Marshal() []byte {
+	if s.payload == nil { // an empty set
+		return s.marshal()
+	}
+	return s.payload
+}
+
+func (s *Set) marshal() []byte {
 	p := payload{Version: payloadVersion, Hash: s.hash, Options: s.options, Known: s.options.Sources != nil, Files: []payloadFile{}}
+	size := 0
 	for _, f := range s.files {
 		p.Files = append(p.Files, payloadFile{f.Name, string(f.Data)})
+		size += len(f.Data)
+	}
+	if size > packFrom {
+		p.Version, p.Packed, p.Files = payloadVersionPacked, packFiles(p.Files), []payloadFile{}
+	}
+	if s.attributes != nil {
+		p.Version = payloadVersionPacked
+		p.Attributes = &payloadTable{s.tables, s.attributes.Hash(), s.attributes.Encode()}
 	}
 	b, err := json.Marshal(p)
 	if err != nil { // strings and numbers only
@@ -222,11 +260,24 @@ func ParseSet(data []byte) (*Set, error) {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, fmt.Errorf("rule set record: %w", err)
 	}
-	if p.Version != payloadVersion {
-		return nil, fmt.Errorf("rule set record has version %d, this weir knows %d", p.Version, payloadVersion)
+	if p.Version != payloadVersion && p.Version != payloadVersionPacked {
+		return nil, fmt.Errorf("rule set record has version %d, this weir knows %d", p.Version, payloadVersionPacked)
 	}
 	if p.Known && p.Options.Sources == nil {
 		p.Options.Sources = []string{}
+	}
+	if p.Packed != nil {
+		var err error
+		if p.Files, err = unpackFiles(p.Packed); err != nil {
+			return nil, fmt.Errorf("rule set record: %w", err)
+		}
+	}
+	p.Options.recorded = &recorded{}
+	if a := p.Attributes; a != nil {
+		var err error
+		if p.Options.recorded.table, err = attributes.Decode(a.Hash, a.Table); err != nil {
+			return nil, fmt.Errorf("rule set record: %w", err)
+		}
 	}
 	files := make([]File, len(p.Files))
 	for i, f := range p.Files {
@@ -239,5 +290,6 @@ func ParseSet(data []byte) (*Set, error) {
 	if s.hash != p.Hash {
 		return nil, fmt.Errorf("rule set record is damaged: its hash is %s, its content's %s", p.Hash, s.hash)
 	}
+	s.payload = slices.Clone(data)
 	return s, nil
 }

@@ -12,7 +12,8 @@ import (
 
 // fileSpec and the types below it are a rule file as it is written.
 type fileSpec struct {
-	Groups []groupSpec `yaml:"groups"`
+	Attributes tableNames  `yaml:"attributes"`
+	Groups     []groupSpec `yaml:"groups"`
 }
 
 type groupSpec struct {

@@ -165,3 +165,14 @@ func digits(s string) bool {
 	}
 	return s != ""
 }
+
+// Normal returns a text in the way in which Text gives the value of a cell that
+// holds it: 3.0 is 3, TRUE is true.
+func Normal(s string) string {
+	if v, err := cell(s); err == nil && v.Kind() != event.String {
+		if n, ok := Text(v); ok {
+			return n
+		}
+	}
+	return s
+}

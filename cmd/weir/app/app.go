@@ -111,9 +111,12 @@ func (a *App) Open(ctx context.Context) error {
 	} else if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
+	if err := a.checkRecord(a.rules); err != nil {
+		return err
+	}
 	a.registry = a.newRegistry()
 	for i := range a.events.Partitions() {
-		r := ring.New(max(int(c.Log.Ring), 4*lcfg.MaxMessage))
+		r := ring.New(max(int(c.Log.Ring), 4*packet(c), 2*rules.MaxPayload+ringSlack)) // a chunk takes at most half of it
 		a.rings = append(a.rings, r)
 		a.committers = append(a.committers, a.events.Partition(i).NewCommitter(r))
 	}
@@ -139,12 +142,30 @@ func (a *App) Open(ctx context.Context) error {
 // at it, or a weir that is about to end, holds it for a moment.
 const lockWait = 3 * time.Second
 
+// ringSlack is what a ring needs beside the largest record.
+const ringSlack = 64 << 10
+
+// packet is how large a record of what a client sent may be.
+func packet(c *configs.Config) int { return int(c.MQTT.Limits.MaxPacket) + eventlog.RecordOverhead }
+
+// checkRecord reports a rule set that the log can't take as one record, which
+// only a cluster's servers may not: rules.Load bounds it otherwise.
+func (a *App) checkRecord(s *rules.Set) error {
+	if n, most := len(s.Marshal())+eventlog.RecordOverhead, a.events.MaxMessage(); n > most {
+		return strict.Errors{{
+			File: a.cfg.File, Pos: a.cfg.Log.At("url"), Hint: "set max_payload: 8MB in their config, or make the tables of devices smaller",
+			Msg: fmt.Sprintf("the rules take %d bytes of the log, more than the %d that its servers take in one record", n, most),
+		}}
+	}
+	return nil
+}
+
 // logConfig converts the config's section log.
 func logConfig(c *configs.Config, log *slog.Logger) eventlog.Config {
 	return eventlog.Config{
 		Dir: c.DataDir.Value, URL: c.Log.URL.Reveal(), Partitions: c.Log.Partitions, Replicas: c.Log.Replicas,
 		MaxAge: c.Log.Retention.MaxAge, MaxBytes: int64(c.Log.Retention.MaxBytes), MinFree: int64(c.Log.MinFree),
-		BatchBytes: int(c.Log.Batch), MaxMessage: int(c.MQTT.Limits.MaxPacket) + eventlog.RecordOverhead,
+		BatchBytes: int(c.Log.Batch), MaxMessage: max(packet(c), rules.MaxPayload+eventlog.RecordOverhead),
 		Linger: c.Log.Linger, TailBytes: int(c.Log.Tail), Log: log.With("component", "log"),
 	}
 }

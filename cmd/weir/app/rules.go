@@ -17,21 +17,35 @@ import (
 	"weir/rules"
 )
 
-// LoadRules reads and checks every rule file that the config names.
+// LoadRules reads and checks every rule file that the config names, and the
+// tables of devices that those name.
 func LoadRules(cfg *configs.Config) (*rules.Set, error) {
+	set, _, err := loadRules(cfg)
+	return set, err
+}
+
+// loadRules is LoadRules that returns the names of the tables too, even if
+// something is wrong with them.
+func loadRules(cfg *configs.Config) (set *rules.Set, tables []string, err error) {
 	names, err := cfg.RuleFiles()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files := make([]rules.File, 0, len(names))
 	for _, name := range names {
 		b, err := cfg.ReadFile(name)
 		if err != nil {
-			return nil, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
+			return nil, nil, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
 		}
 		files = append(files, rules.File{Name: name, Data: b})
 	}
-	return rules.Load(files, ruleOptions(cfg))
+	o := ruleOptions(cfg)
+	o.ReadFile = func(name string) ([]byte, error) {
+		tables = append(tables, name)
+		return cfg.ReadFile(name)
+	}
+	set, err = rules.Load(files, o)
+	return set, tables, err
 }
 
 // LoadRuleFiles reads and checks the rule files named. With a config, the names
@@ -49,6 +63,7 @@ func LoadRuleFiles(names []string, cfg *configs.Config) (*rules.Set, error) {
 	if cfg != nil {
 		o = ruleOptions(cfg)
 	}
+	o.ReadFile = os.ReadFile
 	return rules.Load(files, o)
 }
 
@@ -56,7 +71,7 @@ func LoadRuleFiles(names []string, cfg *configs.Config) (*rules.Set, error) {
 func ruleOptions(cfg *configs.Config) rules.Options {
 	var o rules.Options
 	for i := range cfg.Sinks {
-		if cfg.Sinks[i].Webhook != nil || cfg.Sinks[i].MQTT != nil {
+		if cfg.Sinks[i].InfluxDB == nil { // which takes every alert and knows no other way
 			o.Sinks = append(o.Sinks, cfg.Sinks[i].Name.Value)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -15,7 +16,7 @@ import (
 // editors write in several steps.
 const settleTime = 200 * time.Millisecond
 
-// watchRules puts edited rules in force. A set with any error in it changes
+// watchRules puts edited rules, and edited tables of devices, in force. A set with any error in it changes
 // nothing: the old one keeps running.
 func (a *App) watchRules(ctx context.Context) error {
 	dirs := a.cfg.RuleDirs()
@@ -33,7 +34,24 @@ func (a *App) watchRules(ctx context.Context) error {
 			a.log.Warn("rule files are not watched here: restart weir after an edit", "dir", dir, "err", err)
 		}
 	}
+	watched := map[string]bool{}
+	for _, dir := range dirs {
+		watched[dir] = true
+	}
 	timer := time.NewTimer(settleTime)
+	watch := func(tables []string) { // wherever rule files have them
+		for _, name := range tables {
+			dir := filepath.Dir(name)
+			if watched[dir] {
+				continue
+			}
+			if err := w.Add(dir); err != nil {
+				continue // that the table can't be read there is reported
+			}
+			watched[dir] = true
+			timer.Reset(settleTime) // it may have changed since it was read
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,33 +64,37 @@ func (a *App) watchRules(ctx context.Context) error {
 			a.log.Warn("watching the rule files failed once; they are read again", "err", err)
 			timer.Reset(settleTime)
 		case <-timer.C:
-			a.reloadRules(ctx)
+			watch(a.reloadRules(ctx))
 		}
 	}
 }
 
 // reloadRules reads the rule files and, if they are right as a whole and say
-// something new, writes the set into every partition.
-func (a *App) reloadRules(ctx context.Context) {
-	set, err := LoadRules(a.cfg)
+// something new, writes the set into every partition. It returns the names of
+// the tables that they name.
+func (a *App) reloadRules(ctx context.Context) []string {
+	set, tables, err := loadRules(a.cfg)
+	if err == nil {
+		err = a.checkRecord(set)
+	}
 	if err != nil {
 		a.counts.reloadErrors.Add(1)
 		a.counts.refused.Store(true)
 		var list strict.Errors
 		if !errors.As(err, &list) {
 			a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
-			return
+			return tables
 		}
 		for _, e := range list {
 			a.log.Error("rules were not reloaded: the old set keeps running", "at", e.Error(), "hint", e.Hint)
 		}
-		return
+		return tables
 	}
 	if set.Hash() == a.rulers[0].want.Load().Hash() {
 		if a.counts.refused.Swap(false) {
 			a.log.Info("rules are right again: they are those in force", "rules", set.Len(), "hash", set.Hash())
 		}
-		return
+		return tables
 	}
 	for _, c := range a.rulers {
 		c.want.Store(set)
@@ -80,10 +102,11 @@ func (a *App) reloadRules(ctx context.Context) {
 			a.counts.reloadErrors.Add(1)
 			a.counts.refused.Store(true)
 			a.log.Error("rules were not reloaded in a partition", "partition", c.partition.ID(), "err", err)
-			return
+			return tables
 		}
 	}
 	a.counts.reloads.Add(1)
 	a.counts.refused.Store(false)
 	a.log.Info("rules reloaded", "rules", set.Len(), "hash", set.Hash())
+	return tables
 }
