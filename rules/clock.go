@@ -21,7 +21,7 @@ const (
 	// devices deliver first what they could not.
 	settle = int64(5 * time.Second)
 	// closeAfter is after which silence an upload of history has ended.
-	closeAfter = int64(time.Minute)
+	closeAfter = int64(10 * time.Minute)
 )
 
 // clock is the time of one device, as its events tell it: a watermark for each
@@ -90,12 +90,12 @@ func (l *lane) arrive(device string, streamID uint32, at, received, now int64) (
 		case at >= c.time-l.lateness:
 			c.move(at, received, now, historic)
 			return c, at, waits
-		case historic:
+		case at < c.time-l.lateness-BackfillAfter:
 			return c.backfill(streamID, at, now)
 		}
 		return c, at, late
 	}
-	if historic && at < c.time {
+	if at < c.time-BackfillAfter {
 		if i := c.stream(streamID); i < 0 || at < c.streams[i].time {
 			return c.backfill(streamID, at, now)
 		}

@@ -259,7 +259,7 @@ func (e *Engine) visit(p *lanePart, sp *space, clk *clock, at int64, c cause, em
 	}
 	v.en = sp.lookup(clk, v.key)
 	if !sp.devices {
-		if v.en != nil && (clk.past || clk.historic) && at < v.en.clock.time {
+		if clk.past || v.en != nil && at < v.en.clock.time-BackfillAfter {
 			v.ok = false // the group has gone on: it is no part of its past
 			e.late++
 			return v

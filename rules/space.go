@@ -92,13 +92,13 @@ func (s *space) lookup(c *clock, key string) *entry {
 	if s.device {
 		return c.entry
 	}
-	return s.entries[entryKey(c, key)]
+	return s.entries[s.entryKey(c, key)]
 }
 
 // entryKey is the key under which a space has an entry: history that is
 // uploaded late has entries of its own.
-func entryKey(c *clock, key string) string {
-	if c != nil && c.past {
+func (s *space) entryKey(c *clock, key string) string {
+	if s.devices && c.past {
 		return key + "\x00past"
 	}
 	return key
@@ -116,7 +116,7 @@ func (s *space) obtain(c *clock, key string) *entry {
 	} else if !s.devices {
 		en.clock = &clock{device: en.key, time: math.MinInt64}
 	}
-	s.entries[entryKey(c, en.key)] = en
+	s.entries[s.entryKey(c, en.key)] = en
 	return en
 }
 
@@ -172,7 +172,7 @@ func (en *entry) holder() bool { return en.space.device && en.space.lane.latenes
 func (e *Engine) settleEntry(en *entry) {
 	if en.idle() {
 		e.unschedule(en)
-		delete(en.space.entries, entryKey(en.clock, en.key))
+		delete(en.space.entries, en.space.entryKey(en.clock, en.key))
 		if en.clock.entry == en {
 			en.clock.entry = nil
 		}
