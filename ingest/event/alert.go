@@ -58,7 +58,7 @@ const (
 const (
 	NoticeRepeat     = "repeat"     // it still fires
 	NoticeEscalation = "escalation" // it still fires and nobody acknowledged it
-	NoticeResumed    = "resumed"    // it fires, and what suppressed it is over
+	NoticeResumed    = "resumed"    // what suppressed it is over
 )
 
 // Told reports whether receivers are to be told of the transition.

@@ -18,7 +18,7 @@ const (
 	Recording Record = 3 // a rule derived an event; the payload is a Recorded as JSON
 	RuleSet   Record = 4 // a rule set came into force; the payload is its text
 	Started   Record = 5 // weir began to listen: between the record before and this one it did not
-	Operation Record = 6 // an operator's decision about alerts (acknowledge, silence); the payload is an Operation as JSON
+	Operation Record = 6 // an operator's decision about alerts (acknowledge, silence); the payload is a Decision as JSON
 )
 
 // Message is one record of the log: for a Publish what a device sent, untouched.
