@@ -2,14 +2,12 @@ package window
 
 import "math"
 
-// exact is a sum of float64 without rounding: what was added and taken away
-// again leaves no trace, so the sum depends on what is in it and not on how it
-// came about. It is an expansion (J. R. Shewchuk, "Adaptive Precision
-// Floating-Point Arithmetic", 1997): parts that do not overlap, the smallest
-// first, none of them zero. Measurements of one field need one to three parts.
-//
-// It is exact as long as no partial sum leaves the range of float64: see maxNumber.
-type exact struct{ parts []float64 }
+// expansion is a sum of float64 without rounding: parts that do not overlap,
+// the smallest first, none of them zero (J. R. Shewchuk, "Adaptive Precision
+// Floating-Point Arithmetic", 1997). It is exact as long as no sum leaves the
+// range of float64: see maxNumber. Its methods return the new expansion in place
+// of the old one, as append does.
+type expansion []float64
 
 // twoSum returns the rounded sum and what rounding took from it (Knuth).
 func twoSum(a, b float64) (sum, err float64) {
@@ -24,68 +22,65 @@ func twoProduct(a, b float64) (product, err float64) {
 	return product, math.FMA(a, b, -product)
 }
 
-func (e *exact) add(x float64) {
+func (e expansion) add(x float64) expansion {
 	n := 0
-	for _, p := range e.parts {
+	for _, p := range e {
 		sum, err := twoSum(x, p)
 		if err != 0 {
-			e.parts[n] = err
+			e[n] = err
 			n++
 		}
 		x = sum
 	}
-	e.parts = e.parts[:n]
-	if x != 0 {
-		if e.parts == nil {
-			e.parts = make([]float64, 0, 4)
-		}
-		e.parts = append(e.parts, x)
+	if x == 0 {
+		return e[:n]
 	}
+	return append(e[:n], x)
 }
 
 // addProduct adds a times b.
-func (e *exact) addProduct(a, b float64) {
+func (e expansion) addProduct(a, b float64) expansion {
 	p, err := twoProduct(a, b)
 	if err != 0 {
-		e.add(err)
+		e = e.add(err)
 	}
-	e.add(p)
+	return e.add(p)
 }
 
-// addProducts adds the product of two sums.
-func (e *exact) addProducts(a, b *exact, sign float64) {
-	for _, x := range a.parts {
-		for _, y := range b.parts {
-			e.addProduct(sign*x, y)
-		}
+// addScaled adds a times b.
+func (e expansion) addScaled(a expansion, b float64) expansion {
+	for _, x := range a {
+		e = e.addProduct(x, b)
 	}
+	return e
 }
 
-// addScaled adds the product of a sum and a number.
-func (e *exact) addScaled(a *exact, b float64) {
-	for _, x := range a.parts {
-		e.addProduct(x, b)
+// subProducts takes a times b away.
+func (e expansion) subProducts(a, b expansion) expansion {
+	for _, x := range a {
+		e = e.addScaled(b, -x)
 	}
+	return e
 }
 
 // value returns the float64 nearest to the sum, the even one of two that are
 // equally near: there is one such number, whatever the parts are.
-func (e *exact) value() float64 {
-	i := len(e.parts) - 1
+func (e expansion) value() float64 {
+	i := len(e) - 1
 	if i < 0 {
 		return 0
 	}
-	sum := e.parts[i]
+	sum := e[i]
 	for i > 0 {
 		i--
 		var err float64
-		sum, err = twoSum(sum, e.parts[i])
+		sum, err = twoSum(sum, e[i])
 		if err == 0 {
 			continue
 		}
 		// The parts below decide only where err is exactly half a step: then
 		// rounding went to even, and should have gone where they point.
-		if i > 0 && (err > 0) == (e.parts[i-1] > 0) {
+		if i > 0 && (err > 0) == (e[i-1] > 0) {
 			if up := sum + 2*err; up-sum == 2*err {
 				sum = up
 			}
@@ -94,5 +89,26 @@ func (e *exact) value() float64 {
 	}
 	return sum
 }
+
+// exact is an expansion that is kept: what was added and taken away again
+// leaves no trace, so the sum depends on what is in it and not on how it came
+// about. Measurements of one field need one to three parts.
+type exact struct{ parts expansion }
+
+func (e *exact) add(x float64) {
+	if e.parts == nil {
+		e.parts = make(expansion, 0, 4)
+	}
+	e.parts = e.parts.add(x)
+}
+
+func (e *exact) addProduct(a, b float64) {
+	if e.parts == nil {
+		e.parts = make(expansion, 0, 4)
+	}
+	e.parts = e.parts.addProduct(a, b)
+}
+
+func (e *exact) value() float64 { return e.parts.value() }
 
 func (e *exact) clear() { e.parts = e.parts[:0] }

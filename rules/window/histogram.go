@@ -6,8 +6,9 @@ import (
 )
 
 // histogram counts numbers by size. A bin holds the numbers that agree in sign,
-// exponent and the first 6 bits of the mantissa, so 64 bins double a number and
-// the middle of a bin is at most 1/129 (0.8 %) from any number in it.
+// exponent and the first 6 bits of the mantissa, so there are 64 bins from a
+// number to its double, and the middle of a bin is at most 1/128 (0.8 %) of a
+// number away from it.
 type histogram struct {
 	bins []bin // ordered by key, none is empty
 }

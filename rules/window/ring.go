@@ -1,5 +1,7 @@
 package window
 
+import "unsafe"
+
 // ring is a queue in a circle, which grows and shrinks by factors of two. The
 // zero ring is empty.
 type ring[T any] struct {
@@ -60,9 +62,10 @@ func (r *ring[T]) popBack() {
 }
 
 // shrink halves the buffer when a quarter of it is in use, so that a length
-// that goes up and down by one does not resize at each step.
+// that goes up and down by one does not resize at each step. A buffer of a cache
+// line stays.
 func (r *ring[T]) shrink() {
-	if len(r.buf) > minRing && int(r.n) <= len(r.buf)/4 {
+	if len(r.buf)*int(unsafe.Sizeof(r.buf[0])) > 64 && int(r.n) <= len(r.buf)/4 {
 		r.resize(len(r.buf) / 2)
 	}
 }

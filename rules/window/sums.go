@@ -1,20 +1,15 @@
 package window
 
-import "math"
-
 // sums are the sums of the numbers and of their squares.
 type sums struct {
 	squared      bool
 	sum, squares exact
 }
 
-// minSquared is the least number whose square is kept with all its digits.
-const minSquared = 1e-140
-
 // add adds a number, or with sign = -1 takes it away.
 func (m *sums) add(x, sign float64) {
 	m.sum.add(sign * x)
-	if m.squared && math.Abs(x) >= minSquared {
+	if m.squared {
 		m.squares.addProduct(sign*x, x)
 	}
 }
@@ -24,9 +19,7 @@ func (m *sums) add(x, sign float64) {
 // numbers give 0.
 func (m *sums) variance(n int) float64 {
 	var buf [48]float64
-	v := exact{parts: buf[:0]}
-	v.addScaled(&m.squares, float64(n))
-	v.addProducts(&m.sum, &m.sum, -1)
+	v := expansion(buf[:0]).addScaled(m.squares.parts, float64(n)).subProducts(m.sum.parts, m.sum.parts)
 	return max(0, v.value()/float64(n)/float64(n))
 }
 
@@ -65,11 +58,8 @@ func (m *times) addPart(d, x, sign float64) {
 // second, and false if they are all at one time.
 func (m *times) slope(sum *exact, n int) (float64, bool) {
 	var buf, buf2 [48]float64
-	num, den := exact{parts: buf[:0]}, exact{parts: buf2[:0]}
-	num.addScaled(&m.product, float64(n))
-	num.addProducts(&m.t, sum, -1)
-	den.addScaled(&m.tt, float64(n))
-	den.addProducts(&m.t, &m.t, -1)
+	num := expansion(buf[:0]).addScaled(m.product.parts, float64(n)).subProducts(m.t.parts, sum.parts)
+	den := expansion(buf2[:0]).addScaled(m.tt.parts, float64(n)).subProducts(m.t.parts, m.t.parts)
 	d := den.value()
 	return num.value() / d * 1e9, d > 0
 }

@@ -199,7 +199,7 @@ func (w *twin) value(f Func, q float64) (x float64, s string, ok bool) {
 // and delta, in other words than the window does.
 func (w *twin) rate(f Func, nums, pairs []held) (float64, bool) {
 	first, last := nums[0], nums[len(nums)-1]
-	grown := new(big.Rat).Sub(rat(last.x), rat(first.x))
+	grown := num().Sub(rat(last.x), rat(first.x))
 	if f != Delta {
 		for i := 1; i < len(pairs); i++ {
 			if pairs[i].x < pairs[i-1].x {
@@ -237,53 +237,50 @@ func (w *twin) rate(f Func, nums, pairs []held) (float64, bool) {
 	return d, true
 }
 
-func rat(x float64) *big.Rat { return new(big.Rat).SetFloat64(x) }
+// The twin sums with so many bits that nothing the tests use is rounded.
+func num() *big.Float                    { return new(big.Float).SetPrec(2400) }
+func rat(x float64) *big.Float           { return num().SetFloat64(x) }
+func integer(i int64) *big.Float         { return num().SetInt64(i) }
+func product(a, b *big.Float) *big.Float { return num().Mul(a, b) }
 
-func float(r *big.Rat) float64 {
+func float(r *big.Float) float64 {
 	x, _ := r.Float64()
 	return x + 0
 }
 
-func sumOf(nums []held) *big.Rat {
-	sum := new(big.Rat)
+func sumOf(nums []held) *big.Float {
+	sum := num()
 	for _, h := range nums {
 		sum.Add(sum, rat(h.x))
 	}
 	return sum
 }
 
-func variance(nums []held) *big.Rat {
-	n := new(big.Rat).SetInt64(int64(len(nums)))
-	mean := new(big.Rat).Quo(sumOf(nums), n)
-	v := new(big.Rat)
+func variance(nums []held) *big.Float {
+	sum, squares, n := sumOf(nums), num(), integer(int64(len(nums)))
 	for _, h := range nums {
-		d := new(big.Rat).Sub(rat(h.x), mean)
-		v.Add(v, d.Mul(d, d))
+		squares.Add(squares, product(rat(h.x), rat(h.x)))
 	}
-	return v.Quo(v, n)
+	v := num().Sub(product(n, squares), product(sum, sum))
+	return v.Quo(v, product(n, n))
 }
 
 func slope(nums []held) (float64, string, bool) {
-	n := new(big.Rat).SetInt64(int64(len(nums)))
-	meanT, meanX := new(big.Rat), new(big.Rat)
+	n, sumX := integer(int64(len(nums))), sumOf(nums)
+	sumT, sumTX, sumTT := num(), num(), num()
 	for _, h := range nums {
-		meanT.Add(meanT, new(big.Rat).SetInt64(h.t))
-		meanX.Add(meanX, rat(h.x))
+		t := integer(h.t)
+		sumT.Add(sumT, t)
+		sumTT.Add(sumTT, product(t, t))
+		sumTX.Add(sumTX, product(t, rat(h.x)))
 	}
-	meanT.Quo(meanT, n)
-	meanX.Quo(meanX, n)
-	num, den := new(big.Rat), new(big.Rat)
-	for _, h := range nums {
-		dt := new(big.Rat).Sub(new(big.Rat).SetInt64(h.t), meanT)
-		dx := new(big.Rat).Sub(rat(h.x), meanX)
-		num.Add(num, dx.Mul(dx, dt))
-		den.Add(den, new(big.Rat).Mul(dt, dt))
-	}
-	if den.Sign() == 0 {
+	above := num().Sub(product(n, sumTX), product(sumT, sumX))
+	below := num().Sub(product(n, sumTT), product(sumT, sumT))
+	if below.Sign() == 0 {
 		return 0, "", false
 	}
-	num.Quo(num, den)
-	return float(num.Mul(num, new(big.Rat).SetInt64(1e9))), "", true
+	above.Quo(above, below)
+	return float(product(above, integer(1e9))), "", true
 }
 
 var allFuncs = []Func{Avg, Min, Max, Sum, Count, Stddev, Stdvar, Last, First, Quantile, Rate, Increase, Delta, Changes, Resets, Present, Range, Irate, Idelta, Deriv}

@@ -152,12 +152,10 @@ func (w *Window) extrapolated(f Func, now int64) (float64, bool) {
 	}
 	first, _, last := st.numberEnds()
 	var buf [48]float64
-	grown := exact{parts: buf[:0]}
-	grown.add(last.number())
-	grown.add(-first.number())
+	grown := expansion(buf[:0]).add(last.number()).add(-first.number())
 	if f != Delta {
 		for _, p := range st.lost.parts {
-			grown.add(p)
+			grown = grown.add(p)
 		}
 	}
 	result := grown.value()

@@ -9,7 +9,8 @@ import (
 	"weir/ingest/event"
 )
 
-// op is one step of a random history.
+// randomValue returns a value of a kind of series: smooth, of large and small
+// numbers, a counter, mixed, of all magnitudes, constant.
 func randomValue(r *rand.Rand, kind int) event.Value {
 	switch kind {
 	case 0:
@@ -40,13 +41,9 @@ func randomValue(r *rand.Rand, kind int) event.Value {
 }
 
 func TestWindowAgreesWithItsSlowTwin(t *testing.T) {
-	specs := []Spec{
-		{Mode: Sliding, Width: 100}, {Mode: Sliding, Width: 5_000}, {Mode: Aligned, Width: 100}, {Mode: Aligned, Width: 3_000},
-		{Mode: Counted, N: 1}, {Mode: Counted, N: 7}, {Mode: Counted, N: 300}, {Mode: Whole},
-	}
+	specs := historySpecs()
 	for i := range specs {
 		s := &specs[i]
-		s.Needs = allNeeds()
 		for kind := range 6 {
 			t.Run(fmt.Sprintf("mode=%d/width=%d/n=%d/kind=%d", s.Mode, s.Width, s.N, kind), func(t *testing.T) {
 				for seed := range uint64(2) {
@@ -55,6 +52,28 @@ func TestWindowAgreesWithItsSlowTwin(t *testing.T) {
 			})
 		}
 	}
+}
+
+// FuzzWindow looks for a history in which the window and its twin disagree.
+func FuzzWindow(f *testing.F) {
+	for i := range historySpecs() {
+		f.Add(uint64(i), uint8(i), uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, spec, kind uint8) {
+		specs := historySpecs()
+		history(t, &specs[int(spec)%len(specs)], int(kind)%6, seed)
+	})
+}
+
+func historySpecs() []Spec {
+	specs := []Spec{
+		{Mode: Sliding, Width: 100}, {Mode: Sliding, Width: 5_000}, {Mode: Aligned, Width: 100}, {Mode: Aligned, Width: 3_000},
+		{Mode: Counted, N: 1}, {Mode: Counted, N: 7}, {Mode: Counted, N: 300}, {Mode: Whole},
+	}
+	for i := range specs {
+		specs[i].Needs = allNeeds()
+	}
+	return specs
 }
 
 func history(t *testing.T, s *Spec, kind int, seed uint64) {
@@ -94,7 +113,7 @@ func history(t *testing.T, s *Spec, kind int, seed uint64) {
 			w.Advance(now)
 			ref.advance(now)
 		}
-		if step%19 == 0 || step > 690 {
+		if step%23 == 0 || step > 694 {
 			compare(t, w, ref, what)
 		}
 		if step%50 == 49 && s.Mode != Whole {
