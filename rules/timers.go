@@ -40,6 +40,7 @@ func (e *Engine) pass(to int64, emit func(Derived)) {
 
 // silence lets time pass for an entry of which nothing was heard.
 func (e *Engine) silence(en *entry, emit func(Derived)) {
+	e.touch(en)
 	if en.clock.past {
 		e.endPast(en, emit)
 		return
@@ -79,7 +80,9 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 			case *frameCell:
 				frames = min(frames, c.next())
 			default:
-				cells = min(cells, c.next())
+				if silence || !e.waitsFor(c) {
+					cells = min(cells, c.next())
+				}
 			}
 		}
 		for _, a := range en.alerts {
@@ -97,7 +100,7 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 		case frames == at:
 			e.endFrames(en, at, emit)
 		case cells == at:
-			e.changeCells(en, at, emit)
+			e.changeCells(en, at, silence, emit)
 		default:
 			e.dueAlerts(en, at, emit)
 		}
@@ -160,11 +163,11 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 
 // changeCells evaluates the rules whose cells change at a time, though no event
 // came.
-func (e *Engine) changeCells(en *entry, at int64, emit func(Derived)) {
+func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derived)) {
 	c := en.remembered()
 	var changed []*cellSpec
 	for i, cl := range en.cells {
-		if cl == nil || cl.next() != at {
+		if cl == nil || cl.next() != at || !silence && e.waitsFor(cl) {
 			continue
 		}
 		changed = append(changed, en.space.cells[i])
@@ -199,6 +202,9 @@ func (e *Engine) evaluateTimed(rs *ruleState, en *entry, at int64, c cause, ev *
 		return
 	}
 	res := r.expr.Holds(e.expr)
+	if res == expression.Failed { // a window that is empty by now is no fault
+		res = expression.Silent
+	}
 	rs.count(res, r.expr, e.expr)
 	if res == expression.True {
 		e.holds(rs, en, at, c, emit)

@@ -227,7 +227,7 @@ func (w *Weir) WaitLog(t testing.TB, text string) string {
 func (w *Weir) CLI(t testing.TB, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	n := 1 // the config goes behind the command's name
-	if len(args) > 1 && !strings.HasPrefix(args[1], "-") && (args[0] == "events" || args[0] == "dead-letters" || args[0] == "devices") {
+	if len(args) > 1 && !strings.HasPrefix(args[1], "-") && (args[0] == "events" || args[0] == "dead-letters" || args[0] == "devices" || args[0] == "rules" || args[0] == "alerts" || args[0] == "silences") {
 		n = 2
 	}
 	full := append(append(append([]string{}, args[:n]...), "-c", w.Config), args[n:]...)
