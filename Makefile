@@ -5,12 +5,14 @@ GO       ?= go
 TOOLS    := $(CURDIR)/.tools
 INFLUXD  := $(TOOLS)/bin/influxd
 NATSD    := $(TOOLS)/bin/nats-server
+ALERTMANAGER := $(TOOLS)/bin/alertmanager
 BENCHSTAT := $(TOOLS)/bin/benchstat
 VERSION  ?= 0.1.0
 LDFLAGS  := -X main.release=$(VERSION)
 
 export WEIR_INFLUXD = $(INFLUXD)
 export WEIR_NATS_SERVER = $(NATSD)
+export WEIR_ALERTMANAGER = $(ALERTMANAGER)
 export WEIR_REQUIRE_SERVERS = 1
 
 .DEFAULT_GOAL := help
@@ -27,13 +29,16 @@ build: ## Build weir, the simulator and the simulated firmware into bin/
 run: build ## Run weir with the demo config and a small simulated fleet; Ctrl-C stops both
 	@test/demo.sh
 
-tools: $(INFLUXD) $(NATSD) ## Install the real servers that the tests talk to
+tools: $(INFLUXD) $(NATSD) $(ALERTMANAGER) ## Install the real servers that the tests talk to
 
 $(INFLUXD):
 	GOBIN=$(TOOLS)/bin GOFLAGS=-mod=mod $(GO) install github.com/influxdata/influxdb/cmd/influxd@v1.8.10
 
 $(NATSD):
 	GOBIN=$(TOOLS)/bin $(GO) install github.com/nats-io/nats-server/v2@v2.15.2
+
+$(ALERTMANAGER): # later versions can't be built without their user interface
+	GOBIN=$(TOOLS)/bin GOFLAGS=-mod=mod $(GO) install github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1
 
 $(BENCHSTAT):
 	GOBIN=$(TOOLS)/bin $(GO) install golang.org/x/perf/cmd/benchstat@latest

@@ -73,7 +73,7 @@ func TestProblemsAreReportedWithPlaceAndRemedy(t *testing.T) {
 		{"an unknown zone", "sources:\n  - {name: a, topic: a, time: {field: t, zone: Mars}}\n", `2:48: source "a": time.zone: unknown zone "Mars"`, ""},
 		{"a time unit without a field", "sources:\n  - {name: a, topic: a, time: {unit: ms}}\n", `2:31: source "a": time has a unit or zone and no field`, ""},
 		{"a device that is neither", "sources:\n  - {name: a, topic: a, device: {format: \"%x\"}}\n", "2:33: want either a text or a field", `write "{device}" or {field: id}`},
-		{"a sink without a type", sink("{name: x}"), `4:5: sink "x" has no type`, "set one of influxdb, webhook, mqtt"},
+		{"a sink without a type", sink("{name: x}"), `4:5: sink "x" has no type`, "set one of influxdb, webhook, mqtt, alertmanager, email"},
 		{"a sink with two types", sink("{name: x, webhook: {url: \"http://h\"}, mqtt: {url: \"mqtt://h\"}}"), `4:43: sink "x" has more than one type: webhook, mqtt`, "make them two sinks"},
 		{"a sink with the name of a consumer", sink("{name: rules, webhook: {url: \"http://h\"}}"), `4:12: sink "rules": this is the name of a consumer of weir's own`, ""},
 		{"a sink with a name that is none", sink("{name: a b, webhook: {url: \"http://h\"}}"), `4:12: sink "a b": the name has other characters`, ""},

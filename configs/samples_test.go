@@ -54,8 +54,8 @@ func TestWeirYAMLLoadsWithEveryExampleInForce(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
-	if len(c.Sources) != 2 || len(c.Sinks) != 4 {
-		t.Errorf("%d sources and %d sinks, want 2 and 4", len(c.Sources), len(c.Sinks))
+	if len(c.Sources) != 2 || len(c.Sinks) != 7 {
+		t.Errorf("%d sources and %d sinks, want 2 and 7", len(c.Sources), len(c.Sinks))
 	}
 	if got := c.Sinks[0].InfluxDB.Token.Reveal(); got != setEverything("") {
 		t.Errorf("the token is %q", got)

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -8,17 +9,19 @@ import (
 	"weir/configs/strict"
 )
 
-// Sink is a place where events and alerts are delivered. Exactly one of
-// InfluxDB, Webhook and MQTT is set.
+// Sink is a place where events and alerts are delivered. Exactly one of its
+// types is set: InfluxDB, Webhook, MQTT, Alertmanager, Email.
 type Sink struct {
-	Section  `yaml:",inline"`
-	Name     strict.String `yaml:"name"`
-	Optional bool          `yaml:"optional"` // the sink is off while its url is empty
-	Start    Start         `yaml:"start"`
-	Retry    Retry         `yaml:"retry"`
-	InfluxDB *InfluxDB     `yaml:"influxdb"`
-	Webhook  *Webhook      `yaml:"webhook"`
-	MQTT     *MQTTSink     `yaml:"mqtt"`
+	Section      `yaml:",inline"`
+	Name         strict.String `yaml:"name"`
+	Optional     bool          `yaml:"optional"` // the sink is off while its url is empty
+	Start        Start         `yaml:"start"`
+	Retry        Retry         `yaml:"retry"`
+	InfluxDB     *InfluxDB     `yaml:"influxdb"`
+	Webhook      *Webhook      `yaml:"webhook"`
+	MQTT         *MQTTSink     `yaml:"mqtt"`
+	Alertmanager *Alertmanager `yaml:"alertmanager"`
+	Email        *Email        `yaml:"email"`
 }
 
 // UnmarshalStrict fills in the defaults.
@@ -40,6 +43,10 @@ func (s *Sink) url() (u URL, section Section, kind string) {
 		return s.Webhook.URL, s.Webhook.Section, "webhook"
 	case s.MQTT != nil:
 		return s.MQTT.URL, s.MQTT.Section, "mqtt"
+	case s.Alertmanager != nil:
+		return s.Alertmanager.URL, s.Alertmanager.Section, "alertmanager"
+	case s.Email != nil:
+		return s.Email.URL, s.Email.Section, "email"
 	}
 	return URL{}, s.Section, ""
 }
@@ -180,5 +187,72 @@ type MQTTSink struct {
 func (c *MQTTSink) UnmarshalStrict(d *strict.Decoder, n *yaml.Node) {
 	type plain MQTTSink
 	*c = MQTTSink{QoS: 1, Events: text(EventsAlerts), Timeout: 10 * time.Second}
+	d.Decode(n, (*plain)(c))
+}
+
+// Alertmanager is a sink of alerts: a Prometheus Alertmanager, or the members of
+// a cluster of them.
+type Alertmanager struct {
+	Section      `yaml:",inline"`
+	URL          URL               `yaml:"url"` // of each member, separated by commas
+	Headers      map[string]Secret `yaml:"headers"`
+	Username     strict.String     `yaml:"username"`
+	Password     Secret            `yaml:"password"`
+	Token        Secret            `yaml:"token"` // for bearer authentication
+	CA           strict.String     `yaml:"ca"`    // file with the CA that signs the server's certificate; "" is the system's
+	Timeout      time.Duration     `yaml:"timeout"`
+	All          bool              `yaml:"all"`           // every alert, not only those that a rule sends here
+	Resend       time.Duration     `yaml:"resend"`        // between two deliveries of an alert that fires
+	GeneratorURL strict.String     `yaml:"generator_url"` // what alerts link to
+}
+
+// UnmarshalStrict fills in the defaults.
+func (c *Alertmanager) UnmarshalStrict(d *strict.Decoder, n *yaml.Node) {
+	type plain Alertmanager
+	*c = Alertmanager{Timeout: 10 * time.Second, Resend: time.Minute}
+	d.Decode(n, (*plain)(c))
+}
+
+// URLs returns the address of each member.
+func (c *Alertmanager) URLs() []string {
+	var all []string
+	for one := range strings.SplitSeq(c.URL.Reveal(), ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// Whether a mail server must offer STARTTLS.
+const (
+	StartTLSRequired = "required"
+	StartTLSOptional = "optional" // it is used if it is offered
+	StartTLSOff      = "off"
+)
+
+// Email is a sink of alerts: each is mailed through an SMTP server.
+type Email struct {
+	Section     `yaml:",inline"`
+	URL         URL           `yaml:"url"`      // smtp://host:port, or smtps://host:port
+	StartTLS    strict.String `yaml:"starttls"` // for smtp
+	CA          strict.String `yaml:"ca"`       // file with the CA that signs the server's certificate; "" is the system's
+	Username    strict.String `yaml:"username"`
+	Password    Secret        `yaml:"password"`
+	From        strict.String `yaml:"from"`
+	To          Texts         `yaml:"to"`
+	Subject     strict.String `yaml:"subject"` // templates; "" is the sink's default
+	Body        strict.String `yaml:"body"`
+	Hello       strict.String `yaml:"hello"` // the name weir gives itself; "" is the host's
+	On          Texts         `yaml:"on"`    // transitions: firing, resolved
+	All         bool          `yaml:"all"`   // every alert, not only those that a rule sends here
+	Timeout     time.Duration `yaml:"timeout"`
+	MaxAttempts int           `yaml:"max_attempts"` // at one mail that the server puts off
+}
+
+// UnmarshalStrict fills in the defaults.
+func (c *Email) UnmarshalStrict(d *strict.Decoder, n *yaml.Node) {
+	type plain Email
+	*c = Email{StartTLS: text(StartTLSRequired), On: Texts{text("firing"), text("resolved")}, Timeout: 30 * time.Second, MaxAttempts: 100}
 	d.Decode(n, (*plain)(c))
 }

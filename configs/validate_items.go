@@ -103,10 +103,16 @@ func (v *validator) sinks() {
 		if s.MQTT != nil {
 			types = append(types, "mqtt")
 		}
+		if s.Alertmanager != nil {
+			types = append(types, "alertmanager")
+		}
+		if s.Email != nil {
+			types = append(types, "email")
+		}
 		switch len(types) {
 		case 1:
 		case 0:
-			v.missing(s.Pos, "set one of influxdb, webhook, mqtt", "sink %q has no type", s.Name.Value)
+			v.missing(s.Pos, "set one of influxdb, webhook, mqtt, alertmanager, email", "sink %q has no type", s.Name.Value)
 			continue
 		default:
 			v.bad(s.At(types[1]), "make them two sinks", "sink %q has more than one type: %s", s.Name.Value, strings.Join(types, ", "))
@@ -121,6 +127,10 @@ func (v *validator) sinks() {
 			v.influxdb(name+"influxdb.", s.InfluxDB)
 		case s.Webhook != nil:
 			v.webhook(name+"webhook.", s.Webhook)
+		case s.Alertmanager != nil:
+			v.alertmanager(name+"alertmanager.", s.Alertmanager)
+		case s.Email != nil:
+			v.email(name+"email.", s.Email)
 		default:
 			v.mqttSink(name+"mqtt.", s.MQTT)
 		}
@@ -164,23 +174,32 @@ func (v *validator) influxdb(name string, c *InfluxDB) {
 func (v *validator) webhook(name string, c *Webhook) {
 	v.url(c.Section, name, c.URL, "https://example.com/hook", "http", "https")
 	v.oneOf(c.Section, "method", name+"method", c.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
-	for _, key := range slices.Sorted(maps.Keys(c.Headers)) {
-		value := c.Headers[key]
-		if key == "" || strings.ContainsAny(key, " :\t\r\n") || strings.ContainsAny(value.Reveal(), "\r\n") {
-			v.bad(c.At("headers"), "a name without blanks and colons, and a value on one line", "%sheaders: %q is not an HTTP header", name, key)
-		}
-	}
-	if len(c.On) == 0 {
-		v.bad(c.At("on"), "firing, resolved, or both", "%son is empty, so nothing is ever sent", name)
-	}
-	for _, on := range c.On {
-		v.oneOf(Section{Pos: on.Pos}, "", name+"on", on, "firing", "resolved")
-	}
+	v.headers(c.Section, name, c.Headers)
+	v.transitions(c.Section, name, c.On)
 	v.duration(c.Section, "timeout", name+"timeout", c.Timeout, 100*time.Millisecond, 10*time.Minute)
 	v.number(c.Section, "max_attempts", name+"max_attempts", c.MaxAttempts, 0, 1_000_000)
 	v.number(c.Section, "concurrency", name+"concurrency", c.Concurrency, 1, 1000)
 	if c.Source.Value == "" {
 		v.bad(c.At("source"), "e.g. weir", "%ssource is empty", name)
+	}
+}
+
+func (v *validator) headers(s Section, name string, headers map[string]Secret) {
+	for _, key := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[key]
+		if key == "" || strings.ContainsAny(key, " :\t\r\n") || strings.ContainsAny(value.Reveal(), "\r\n") {
+			v.bad(s.At("headers"), "a name without blanks and colons, and a value on one line", "%sheaders: %q is not an HTTP header", name, key)
+		}
+	}
+}
+
+// transitions checks the list on of a sink of alerts.
+func (v *validator) transitions(s Section, name string, list Texts) {
+	if len(list) == 0 {
+		v.bad(s.At("on"), "firing, resolved, or both", "%son is empty, so nothing is ever sent", name)
+	}
+	for _, on := range list {
+		v.oneOf(Section{Pos: on.Pos}, "", name+"on", on, "firing", "resolved")
 	}
 }
 

@@ -46,7 +46,7 @@ func (a *App) openConsumers(ctx context.Context) error {
 			add(consumerPrint, printer{a.opts.Stdout}, consume.Start{}, nil)
 		}
 		for _, s := range a.sinks {
-			add(s.cfg.Name.Value, s.handler, startOf(s.cfg.Start), func(c *consume.Config) {
+			add(s.cfg.Name.Value, s.of(i), startOf(s.cfg.Start), func(c *consume.Config) {
 				c.RetryMin, c.RetryMax, c.MaxAttempts = s.cfg.Retry.Min, s.cfg.Retry.Max, s.cfg.Retry.MaxAttempts
 			})
 		}

@@ -2,11 +2,17 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
 
 	"weir/configs"
 	"weir/configs/strict"
 	"weir/ingest/consume"
 	"weir/ingest/eventlog"
+	"weir/sinks/alertmanager"
+	"weir/sinks/email"
 	"weir/sinks/influxdb"
 	"weir/sinks/mqtt"
 	"weir/sinks/webhook"
@@ -16,6 +22,7 @@ import (
 type sink struct {
 	cfg     *configs.Sink
 	handler consume.Handler
+	each    func(partition int) consume.Handler // instead of handler: one for each partition, as they have a state
 	open    func(context.Context, *App) error
 	close   func() error
 	influx  *influxdb.Sink // if it is one
@@ -44,9 +51,23 @@ func (a *App) newSink(c *configs.Sink) (sink, error) {
 		return a.newInflux(c)
 	case c.Webhook != nil:
 		return newWebhook(c)
+	case c.Alertmanager != nil:
+		return a.newAlertmanager(c)
+	case c.Email != nil:
+		return a.newEmail(c)
 	}
 	return newMQTT(c)
 }
+
+// of returns what consumes a partition for the sink.
+func (s *sink) of(partition int) consume.Handler {
+	if s.each != nil {
+		return s.each(partition)
+	}
+	return s.handler
+}
+
+func noOpen(context.Context, *App) error { return nil }
 
 func (a *App) newInflux(c *configs.Sink) (sink, error) {
 	i := c.InfluxDB
@@ -91,17 +112,87 @@ func newWebhook(c *configs.Sink) (sink, error) {
 	cfg.Name, cfg.URL, cfg.Method, cfg.Secret = c.Name.Value, w.URL.Reveal(), w.Method.Value, w.Secret.Reveal()
 	cfg.Timeout, cfg.On, cfg.MaxAttempts = w.Timeout, w.On.Values(), w.MaxAttempts
 	cfg.All, cfg.Concurrency, cfg.Source = w.All, w.Concurrency, w.Source.Value
-	if len(w.Headers) > 0 {
-		cfg.Headers = map[string]string{}
-		for k, v := range w.Headers {
-			cfg.Headers[k] = v.Reveal()
-		}
-	}
+	cfg.Headers = headersOf(w.Headers)
 	s, err := webhook.New(cfg)
 	if err != nil {
 		return sink{}, err
 	}
-	return sink{cfg: c, handler: s, open: func(context.Context, *App) error { return nil }, close: s.Close}, nil
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
+}
+
+func headersOf(h map[string]configs.Secret) map[string]string {
+	if len(h) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for k, v := range h {
+		out[k] = v.Reveal()
+	}
+	return out
+}
+
+func (a *App) newAlertmanager(c *configs.Sink) (sink, error) {
+	m := c.Alertmanager
+	cfg := alertmanager.Default()
+	cfg.Name, cfg.URLs, cfg.Headers = c.Name.Value, m.URLs(), headersOf(m.Headers)
+	cfg.Username, cfg.Password, cfg.Token = m.Username.Value, m.Password.Reveal(), m.Token.Reveal()
+	cfg.Timeout, cfg.All, cfg.Resend, cfg.GeneratorURL = m.Timeout, m.All, m.Resend, m.GeneratorURL.Value
+	var err error
+	if cfg.TLS, err = a.trust(m.CA.Value); err != nil {
+		return sink{}, err
+	}
+	s, err := alertmanager.New(cfg, alertmanager.Deps{Log: a.log})
+	if err != nil {
+		return sink{}, err
+	}
+	each := func(partition int) consume.Handler { return alerting{s.Partition(partition)} }
+	return sink{cfg: c, each: each, open: noOpen, close: s.Close}, nil
+}
+
+// alerting tells a partition of an Alertmanager sink where it goes on.
+type alerting struct{ *alertmanager.Partition }
+
+// Start implements consume.Starter.
+func (p alerting) Start(_ context.Context, c eventlog.Cursor) error {
+	p.Resume(c.Seq)
+	return nil
+}
+
+func (a *App) newEmail(c *configs.Sink) (sink, error) {
+	m := c.Email
+	cfg := email.Default()
+	cfg.Name, cfg.URL, cfg.StartTLS = c.Name.Value, m.URL.Reveal(), m.StartTLS.Value
+	cfg.Username, cfg.Password = m.Username.Value, m.Password.Reveal()
+	cfg.From, cfg.To, cfg.Subject, cfg.Body = m.From.Value, m.To.Values(), m.Subject.Value, m.Body.Value
+	cfg.Hello, cfg.On, cfg.All = m.Hello.Value, m.On.Values(), m.All
+	cfg.Timeout, cfg.MaxAttempts = m.Timeout, m.MaxAttempts
+	var err error
+	if cfg.TLS, err = a.trust(m.CA.Value); err != nil {
+		return sink{}, err
+	}
+	s, err := email.New(cfg)
+	if err != nil {
+		return sink{}, err
+	}
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
+}
+
+// trust returns what trusts the servers whose certificates a CA has signed; nil,
+// which is the system's, if there is no file.
+func (a *App) trust(ca string) (*tls.Config, error) {
+	if ca == "" {
+		return nil, nil
+	}
+	name := a.cfg.Path(ca)
+	pem, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w; names are relative to the folder of the config", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca: no certificate in PEM form in %s", name)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 func newMQTT(c *configs.Sink) (sink, error) {
@@ -121,5 +212,5 @@ func newMQTT(c *configs.Sink) (sink, error) {
 	if err != nil {
 		return sink{}, err
 	}
-	return sink{cfg: c, handler: s, open: func(context.Context, *App) error { return nil }, close: s.Close}, nil
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
 }
