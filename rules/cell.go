@@ -130,10 +130,14 @@ func (c *windowCell) restore(r *reader) {
 type absentCell struct {
 	spec  *cellSpec
 	last  int64
-	fed   bool // something was heard, or is expected since last
-	armed bool // nothing was heard yet
-	over  bool // the silence is as long as it takes
+	fed   bool  // something was heard, or is expected since last
+	armed bool  // nothing was heard yet
+	over  bool  // the silence is as long as it takes
+	until int64 // before this time the silence is not the device's: see outage
 }
+
+// ends is when the silence is as long as it takes.
+func (c *absentCell) ends() int64 { return max(after(c.last, c.spec.width), c.until) }
 
 func (c *absentCell) feed(s *expression.Scope, at int64) bool {
 	if c.spec.arg != nil {
@@ -154,13 +158,13 @@ func (c *absentCell) arm(at int64) {
 	}
 }
 
-func (c *absentCell) advance(now int64) { c.over = c.fed && now >= after(c.last, c.spec.width) }
+func (c *absentCell) advance(now int64) { c.over = c.fed && now >= c.ends() }
 
 func (c *absentCell) next() int64 {
 	if !c.fed || c.over {
 		return never
 	}
-	return after(c.last, c.spec.width)
+	return c.ends()
 }
 
 func (c *absentCell) value(*function, int64) event.Value {
@@ -168,15 +172,16 @@ func (c *absentCell) value(*function, int64) event.Value {
 }
 
 func (c *absentCell) empty() bool { return !c.fed }
-func (c *absentCell) size() int   { return 32 }
+func (c *absentCell) size() int   { return 40 }
 
 func (c *absentCell) appendBinary(b []byte) []byte {
 	b = binary.AppendVarint(b, c.last)
+	b = binary.AppendVarint(b, c.until)
 	return append(b, flag(c.fed)|flag(c.armed)<<1|flag(c.over)<<2)
 }
 
 func (c *absentCell) restore(r *reader) {
-	c.last = r.varint()
+	c.last, c.until = r.varint(), r.varint()
 	bits := r.byte()
 	c.fed, c.armed, c.over = bits&1 != 0, bits&2 != 0, bits&4 != 0
 }

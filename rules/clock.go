@@ -20,6 +20,9 @@ const (
 	// settle is how long clocks wait in silence after weir began to listen:
 	// devices deliver first what they could not.
 	settle = int64(5 * time.Second)
+	// outage is how long weir may not have listened before silence in that time,
+	// and until devices had the time to settle, is no sign that a device is gone.
+	outage = int64(30 * time.Second)
 	// closeAfter is after which silence an upload of history has ended.
 	closeAfter = int64(10 * time.Minute)
 )

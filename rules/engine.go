@@ -11,6 +11,7 @@ type Engine struct {
 	partition int
 	now       int64 // log time: the latest receive time seen, ns
 	hold      int64 // until this log time no time passes in silence, see settle
+	excuse    int64 // until this log time no device is missed, see outage
 	set       *Set
 	rules     []*ruleState // as set.rules
 	lanes     []*lane      // as set.lanes
@@ -134,6 +135,10 @@ func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
 	for i := range messages {
 		m := &b.Messages[i]
 		e.message = i
+		if m.Record == event.Started {
+			e.started(m.Received)
+			continue
+		}
 		if m.Received > e.now {
 			e.advance(m.Received, emit)
 		}
@@ -141,8 +146,6 @@ func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
 		case event.Tick:
 			e.tick(emit)
 		case event.AlertFact, event.Operation:
-		case event.Started:
-			e.hold = after(m.Received, settle)
 		case event.RuleSet:
 			if !e.scratch {
 				e.takeOver(m.Payload, emit)
@@ -309,6 +312,10 @@ func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
 		}
 		if cl.feed(e.expr, at) {
 			e.feedStamp(spec)
+		}
+		if a, ok := cl.(*absentCell); ok && e.excused() {
+			a.until = e.excusedUntil(v.en)
+			continue
 		}
 		cl.advance(at)
 	}

@@ -24,6 +24,7 @@ type line struct {
 	rules  string // a rule set record, if not ""
 	source string
 	record *event.Recorded
+	starts bool // weir begins to listen
 }
 
 func f(name string, v any) event.Field {
@@ -67,6 +68,8 @@ func batch(t testing.TB, seq uint64, lines ...line) *event.Batch {
 	for _, l := range lines {
 		m := event.Message{Received: epoch + int64(l.at*1e9)}
 		switch {
+		case l.starts:
+			m.Record = event.Started
 		case l.rules != "":
 			m.Record, m.Payload = event.RuleSet, payloadOf(t, l.rules)
 		case l.record != nil:

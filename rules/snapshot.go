@@ -12,7 +12,7 @@ import (
 // A snapshot is
 //
 //	"weir rules\n"  version byte  CRC-32C of the rest, 4 bytes
-//	partition  log time  hold  payload of the rule set ("" for none)
+//	partition  log time  hold  excuse  payload of the rule set ("" for none)
 //	each lane of the set: count, clocks in the order of their devices
 //	    device clock  flag: the clock of history that is uploaded follows, clock
 //	each space of the set: count, entries in the order of their keys
@@ -25,7 +25,7 @@ import (
 // engines have equal snapshots.
 const (
 	snapshotMagic   = "weir rules\n"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	snapshotHeader  = len(snapshotMagic) + 1 + crc32.Size
 )
 
@@ -36,6 +36,7 @@ func (e *Engine) Snapshot() ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(e.partition))
 	b = binary.AppendVarint(b, e.now)
 	b = binary.AppendVarint(b, e.hold)
+	b = binary.AppendVarint(b, e.excuse)
 	if e.set.hash == "" {
 		b = appendText(b, "")
 	} else {
@@ -125,7 +126,7 @@ func (e *Engine) Restore(snapshot []byte) error {
 	}
 	n := NewEngine(e.partition)
 	n.history = e.history
-	n.now, n.hold = r.varint(), r.varint()
+	n.now, n.hold, n.excuse = r.varint(), r.varint(), r.varint()
 	if payload := r.text(); payload != "" {
 		set, err := ParseSet([]byte(payload))
 		if err != nil {

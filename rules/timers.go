@@ -33,7 +33,7 @@ func (e *Engine) pass(to int64, emit func(Derived)) {
 			heap.Fix(&e.schedule, 0)
 			continue
 		}
-		e.now = max(e.now, min(en.due, to-1))
+		e.now = max(e.now, min(max(en.due, e.hold), to-1))
 		e.silence(en, emit)
 	}
 }
