@@ -113,7 +113,7 @@ func history(t *testing.T, s *Spec, kind int, seed uint64) {
 			w.Advance(now)
 			ref.advance(now)
 		}
-		if step%23 == 0 || step > 694 {
+		if step%41 == 0 || step > 694 {
 			compare(t, w, ref, what)
 		}
 		if step%50 == 49 && s.Mode != Whole {
