@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"weir/configs/strict"
@@ -129,6 +130,26 @@ func (m *match) attributesHold(ev *event.Event) bool {
 		}
 	}
 	return true
+}
+
+// expected returns the devices that the conditions admit though nothing may
+// ever have been heard of them: those that they name, or else those of the
+// table. There are none where a tag must be met that only an event could have.
+func (m *match) expected() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if len(m.tags) > 0 {
+			return
+		}
+		devices := slices.Values(m.device)
+		if m.device == nil {
+			devices = m.known.Devices()
+		}
+		for id := range devices {
+			if m.attributesHold(&event.Event{Device: id}) && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 func (m *match) all() map[string][]string {

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"ingest/broker/access":  {"configs/strict"},
 	"ingest/decode":         {"ingest/event"},
 	"ingest/consume":        {"ingest/event", "ingest/eventlog", "ingest/ring"},
-	"rules":                 {"ingest/event", "configs/strict", "rules/expression", "rules/attributes"},
+	"rules":                 {"ingest/event", "configs/strict", "rules/expression", "rules/attributes", "rules/window"},
 	"rules/attributes":      {"ingest/event", "configs/strict"},
 	"rules/expression":      {"ingest/event", "configs/strict", "rules/attributes"},
 	"rules/window":          {"ingest/event"},

@@ -27,7 +27,23 @@ var topKey = regexp.MustCompile(`(?m)^([a-z_]+):`)
 // isRules reports whether a yaml block is a rule file.
 func (b *block) isRules() bool {
 	m := topKey.FindStringSubmatch(b.text)
-	return m != nil && m[1] == "groups"
+	return m != nil && (m[1] == "groups" || m[1] == "attributes")
+}
+
+// isTable reports whether a block is a table of devices.
+func (b *block) isTable() bool { return b.info == "yaml table" || b.info == "csv" }
+
+// readTable reads the tables that the rule files of a page name: its only
+// table of that format.
+func (p *page) readTable(t *testing.T) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		for _, b := range p.blocks(t) {
+			if b.isTable() && strings.HasPrefix(b.info, strings.TrimPrefix(filepath.Ext(name), ".")) {
+				return []byte(b.text), nil
+			}
+		}
+		return nil, os.ErrNotExist
+	}
 }
 
 func ruleOptions() rules.Options {
@@ -39,13 +55,15 @@ func TestEveryYAMLBlockLoads(t *testing.T) {
 	for _, p := range pages(t) {
 		for _, b := range p.blocks(t) {
 			switch {
-			case b.info == "yaml refused":
+			case b.info == "yaml refused", b.isTable():
 				continue
 			case !strings.HasPrefix(b.info, "yaml"):
 				continue
 			case b.isRules():
 				found["rules"]++
-				if _, err := rules.Load([]rules.File{{Name: "rules.yaml", Data: []byte(b.text)}}, ruleOptions()); err != nil {
+				o := ruleOptions()
+				o.ReadFile = p.readTable(t)
+				if _, err := rules.Load([]rules.File{{Name: "rules.yaml", Data: []byte(b.text)}}, o); err != nil {
 					t.Errorf("%v: %v", b, err)
 				}
 			default:

@@ -8,36 +8,73 @@ import (
 	"time"
 
 	"weir/ingest/event"
+	"weir/rules/attributes"
 	"weir/rules/expression"
 )
 
-// TestTheTableOfExpressionsIsRight evaluates every row of the table in
+// TestTheTablesOfExpressionsAreRight evaluates every row of the tables in
 // docs/rules.md on its event.
-func TestTheTableOfExpressionsIsRight(t *testing.T) {
+func TestTheTablesOfExpressionsAreRight(t *testing.T) {
 	rows := readPage(t, "docs/rules.md").table(t, "expression", "event", "gives")
 	if len(rows) < 10 {
 		t.Fatalf("only %d rows", len(rows))
 	}
+	for _, row := range rows {
+		evaluateRow(t, nil, row[0], spans(row[1])[0], row[2], "")
+	}
+	page := readPage(t, "docs/rules.md")
+	var tables []*attributes.Table
+	for _, name := range []string{"devices.yaml", "sites.csv"} {
+		text, err := page.readTable(t)(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := attributes.Parse(name, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	known, err := attributes.Merge(tables...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows = page.table(t, "expression", "device", "event", "gives")
+	if len(rows) < 5 {
+		t.Fatalf("only %d rows", len(rows))
+	}
+	for _, row := range rows {
+		evaluateRow(t, known, row[0], spans(row[2])[0], row[3], spans(row[1])[0])
+	}
+}
+
+// evaluateRow holds a row to what it says. The device is the one that the page
+// describes if it is "".
+func evaluateRow(t *testing.T, known *attributes.Table, cell, text, want, device string) {
+	t.Helper()
 	names := map[expression.Result]string{
 		expression.True: "true", expression.False: "false", expression.Failed: "error", expression.Silent: "nothing",
 	}
-	for _, row := range rows {
-		source, fields := spans(row[0])[0], map[string]any{}
-		if err := json.Unmarshal([]byte(spans(row[1])[0]), &fields); err != nil {
-			t.Errorf("%s: %v", row[1], err)
-			continue
-		}
-		table := expression.NewTable()
-		p, errs := expression.Compile(source, expression.Options{Table: table, Condition: true})
-		if len(errs) > 0 {
-			t.Errorf("%s: %v", source, errs[0])
-			continue
-		}
-		scope := expression.NewScope(table)
-		scope.Begin(eventOf(fields))
-		if got := names[p.Holds(scope)]; got != row[2] {
-			t.Errorf("%s on %s gives %s, the page says %s", source, spans(row[1])[0], got, row[2])
-		}
+	source, fields := spans(cell)[0], map[string]any{}
+	if err := json.Unmarshal([]byte(text), &fields); err != nil {
+		t.Errorf("%s: %v", text, err)
+		return
+	}
+	table := expression.NewTable()
+	table.SetAttributes(known)
+	p, errs := expression.Compile(source, expression.Options{Table: table, Condition: true})
+	if len(errs) > 0 {
+		t.Errorf("%s: %v", source, errs[0])
+		return
+	}
+	ev := eventOf(fields)
+	if device != "" {
+		ev.Device, ev.Tags = device, nil
+	}
+	scope := expression.NewScope(table)
+	scope.Begin(ev)
+	if got := names[p.Holds(scope)]; got != want {
+		t.Errorf("%s on %s of %s gives %s, the page says %s", source, text, ev.Device, got, want)
 	}
 }
 
