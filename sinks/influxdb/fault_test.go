@@ -299,6 +299,22 @@ func TestAlertsCanBeLeftOut(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyIsToldOfIsWrittenUnlessItIsAShadowsOrToldAgain(t *testing.T) {
+	f := newFake(t, nil)
+	silent, shadow, repeat := sinktest.Alert(1), sinktest.Alert(2), sinktest.Alert(3)
+	silent.Suppressed, shadow.Suppressed, repeat.Notice = event.SuppressedSilence, event.SuppressedShadow, event.NoticeRepeat
+	silent.Annotations["suppressed"] = "an annotation of that name"
+	out := handle(t, sinkTo(t, f.URL, influxdb.Deps{}, v2), sinktest.NewBatch(1, sinktest.Start()).Alert(t, silent).Alert(t, shadow).Alert(t, repeat).Batch())
+	if out.Filtered != 2 || len(f.lines) != 1 {
+		t.Errorf("%d lines, %+v; want that of the silenced alert alone", len(f.lines), out)
+	}
+	for line := range f.lines {
+		if !strings.Contains(line, `suppressed="silence"`) || !strings.Contains(line, `suppressed_="an annotation of that name"`) {
+			t.Errorf("line %s", line)
+		}
+	}
+}
+
 func TestRepairIsBounded(t *testing.T) {
 	const n = 500
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, _ []string) bool {

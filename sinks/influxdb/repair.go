@@ -229,7 +229,7 @@ func (c *call) retained(ctx context.Context, units []unit, a *answer) ([]unit, e
 func (c *call) oldest(u unit) int64 {
 	b := c.batches[u.batch]
 	if b.Messages[u.message].Record == event.AlertFact {
-		ev, _ := alertEvent(b.Messages[u.message].Payload)
+		ev, _, _ := alertEvent(b.Messages[u.message].Payload)
 		return ev.Time
 	}
 	oldest := int64(math.MaxInt64)

@@ -187,9 +187,12 @@ func (c *call) add(batch int, message uint32) (int, error) {
 		if !c.sink.cfg.Alerts {
 			return 0, nil
 		}
-		ev, err := alertEvent(m.Payload)
+		ev, ok, err := alertEvent(m.Payload)
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", errNotJSON, err)
+		}
+		if !ok {
+			return 0, nil
 		}
 		return c.enc.addEvents(batch, message, []event.Event{ev})
 	}

@@ -25,7 +25,8 @@ func NewActions(p Publisher) *Actions { return &Actions{p} }
 // Handle publishes the transitions in the batches, and what they cause. A
 // failing Publisher is a *event.RetryError; publishing again what is retained
 // already changes nothing. An alert with an action that can't be published is
-// dead, with the rest of it done.
+// dead, with the rest of it done. One that nobody is to be told of is published,
+// as the state that it is, and causes nothing; that of a shadow is not.
 func (a *Actions) Handle(ctx context.Context, batches []*event.Batch) (event.Outcome, error) {
 	var out event.Outcome
 	for bi, b := range batches {
@@ -36,6 +37,10 @@ func (a *Actions) Handle(ctx context.Context, batches []*event.Batch) (event.Out
 				continue
 			}
 			alert, err := parseAlert(m.Payload)
+			if err == nil && alert.Shadow() {
+				out.Filtered++
+				continue
+			}
 			if err == nil {
 				err = a.act(ctx, m, alert)
 			}
@@ -58,7 +63,7 @@ func (a *Actions) act(ctx context.Context, m *event.Message, alert *event.Alert)
 	}
 	errs := []error{a.publish(ctx, topic, m.Payload, 1, true)}
 	for _, act := range alert.Actions {
-		if do := act.MQTT; do != nil {
+		if do := act.MQTT; do != nil && alert.Told() {
 			errs = append(errs, a.publish(ctx, do.Topic, []byte(do.Payload), do.QoS, do.Retain))
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Sink) alertLetter(m *event.Message, batch int, message uint32) ([]*lett
 		return nil, err
 	}
 	sent := slices.ContainsFunc(a.Actions, func(act event.Action) bool { return act.Send != "" && act.Send == s.cfg.Name })
-	if !sent && !s.cfg.AllAlerts {
+	if !a.Told() || !sent && !s.cfg.AllAlerts {
 		return nil, nil
 	}
 	topic, err := s.alerts.fill(alertName(a))

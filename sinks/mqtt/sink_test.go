@@ -284,6 +284,26 @@ func TestActionsPublishTheAlertAndWhatItCauses(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyIsToldOf(t *testing.T) {
+	silent, shadow := sinktest.Alert(1, "ext"), sinktest.Alert(2, "ext")
+	silent.Suppressed, shadow.Suppressed = event.SuppressedSilence, event.SuppressedShadow
+	act := event.Action{MQTT: &event.MQTTAction{Topic: "plant/siren", Payload: "ON"}}
+	silent.Actions, shadow.Actions = append(silent.Actions, act), append(shadow.Actions, act) // which no rule engine writes
+	batches := []*event.Batch{sinktest.NewBatch(1, sinktest.Start()).Alert(t, silent).Alert(t, shadow).Batch()}
+
+	p := &publisher{}
+	out, err := NewActions(p).Handle(t.Context(), batches)
+	if err != nil || out.Filtered != 1 || len(p.got) != 1 || p.got[0].Topic != "weir/alerts/cold-room/FreezerWarm/f1" {
+		t.Errorf("published %v (%+v, %v), want the state of the one that is silenced", p.got, out, err)
+	}
+
+	b := newBroker(t)
+	s := newSink(t, b.addr, func(c *Config) { c.AllAlerts = true })
+	if out, err := s.Handle(t.Context(), batches); err != nil || out.Filtered != 2 || b.count() != 0 {
+		t.Errorf("another broker got %d messages (%+v, %v), want none", b.count(), out, err)
+	}
+}
+
 func TestTopicTemplates(t *testing.T) {
 	e := &event.Event{Device: "d/1", Measurement: "m", Source: "s", Tags: []event.Tag{{Key: "site", Value: "a%b\x00"}}}
 	for _, tt := range []struct{ template, want, err string }{

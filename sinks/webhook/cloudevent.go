@@ -17,10 +17,22 @@ type letter struct {
 	at      position
 	alert   event.Alert
 	payload []byte // the alert's JSON as it is in the log
+	record  string // the id of its record in the log
 }
 
-// id is the identity of a transition: the same for each delivery of it.
-func (l *letter) id() string { return l.alert.ID + "/" + l.alert.State }
+// id is the identity of a transition: the same for each delivery of it. What is
+// told again, by a Notice, is no delivery of the same: it has the id of its
+// record.
+func (l *letter) id() string {
+	id := l.alert.ID + "/" + l.alert.State
+	switch {
+	case l.alert.Notice == "":
+		return id
+	case l.record != "":
+		return l.record
+	}
+	return fmt.Sprintf("%s/%s/%d/%d/%d", id, l.alert.Notice, l.at.partition, l.at.seq, l.at.message)
+}
 
 // cloudEvent is a CloudEvent in structured mode but for its data.
 type cloudEvent struct {

@@ -7,7 +7,8 @@
 //	              filtered                              └─ other 4xx, 3xx            dead
 //
 // An alert is chosen when one of its actions is "send:" with this sink's name,
-// or always if Config.All is set, and when Config.On names its state.
+// or always if Config.All is set, when Config.On names its state, and when
+// somebody is to be told of it at all.
 //
 // The transitions of one key are delivered in order; a few keys at a time. What
 // was delivered is remembered until the call as a whole has succeeded, so that a

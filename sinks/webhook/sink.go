@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -118,10 +119,11 @@ func (s *Sink) choose(b *event.Batch, message uint32) (*letter, error) {
 		return nil, errors.New("parse the alert: it has no id or no state")
 	}
 	sent := slices.ContainsFunc(l.alert.Actions, func(a event.Action) bool { return a.Send != "" && a.Send == s.cfg.Name })
-	if !sent && !s.cfg.All || !slices.Contains(s.cfg.On, l.alert.State) {
+	if !l.alert.Told() || !sent && !s.cfg.All || !slices.Contains(s.cfg.On, l.alert.State) {
 		return nil, nil
 	}
 	l.payload = slices.Clone(m.Payload) // the transport may read on after the call
+	l.record = strings.Clone(m.ID)
 	return l, nil
 }
 

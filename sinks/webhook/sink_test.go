@@ -283,8 +283,9 @@ func TestRedirectsStayWithTheHost(t *testing.T) {
 
 func TestOnlyChosenAlertsAreDelivered(t *testing.T) {
 	a := sinktest.Alert(1, "ops")
-	none := sinktest.Alert(2)
-	b := sinktest.NewBatch(1, sinktest.Start()).Alert(t, a).Alert(t, sinktest.Resolved(a)).Alert(t, none).Batch()
+	none, hidden := sinktest.Alert(2), sinktest.Alert(3)
+	hidden.Suppressed = event.SuppressedBackfill
+	b := sinktest.NewBatch(1, sinktest.Start()).Alert(t, a).Alert(t, sinktest.Resolved(a)).Alert(t, none).Alert(t, hidden).Batch()
 	for _, tt := range []struct {
 		name   string
 		change func(*Config)
@@ -292,15 +293,34 @@ func TestOnlyChosenAlertsAreDelivered(t *testing.T) {
 	}{
 		{"those sent here", func(*Config) {}, 2},
 		{"those sent here, when they fire", func(c *Config) { c.On = []string{"firing"} }, 1},
-		{"all", func(c *Config) { c.All = true }, 3},
+		{"all that somebody is to be told of", func(c *Config) { c.All = true }, 3},
 		{"none of another sink", func(c *Config) { c.Name = "other" }, 0},
 	} {
 		rc := newReceiver(t)
 		s := newSink(t, rc.URL, tt.change)
 		out, err := s.Handle(t.Context(), []*event.Batch{b})
-		if err != nil || rc.count() != tt.want || out.Filtered != 3-tt.want {
+		if err != nil || rc.count() != tt.want || out.Filtered != 4-tt.want {
 			t.Errorf("%s: delivered %d, want %d (%+v, %v)", tt.name, rc.count(), tt.want, out, err)
 		}
+	}
+}
+
+func TestWhatIsToldAgainHasAnIDOfItsOwn(t *testing.T) {
+	rc := newReceiver(t)
+	s := newSink(t, rc.URL)
+	a := sinktest.Alert(1, "ops")
+	repeat := a
+	repeat.Notice = event.NoticeRepeat
+	b := sinktest.NewBatch(7, sinktest.Start()).Alert(t, a).Alert(t, repeat).Alert(t, repeat).Batch()
+	b.Messages[1].ID = "alert-1/firing/repeat/1"
+	for range 2 {
+		if _, err := s.Handle(t.Context(), []*event.Batch{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]int{"alert-1/firing": 2, "alert-1/firing/repeat/1": 2, "alert-1/firing/repeat/0/7/2": 2}
+	if !reflect.DeepEqual(rc.seen, want) {
+		t.Errorf("ids %v, want %v", rc.seen, want)
 	}
 }
 

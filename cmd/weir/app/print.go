@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,6 +18,9 @@ import (
 // printer prints one line for each transition of an alert, e.g.
 //
 //	alert firing cold-room/FreezerWarm device=f3 severity=page value=-11.2 "f3 is at -11.2 °C"
+//	alert firing cold-room/RoomWarm room=cold site=oslo severity=page suppressed=silence
+//
+// Those of rules that only watch are not printed.
 type printer struct{ w io.Writer }
 
 // Handle prints the alerts of the batches.
@@ -34,6 +38,10 @@ func (p printer) Handle(_ context.Context, batches []*event.Batch) (event.Outcom
 				out.Dead = append(out.Dead, event.Dead{Batch: n, Message: uint32(i), Err: fmt.Errorf("read an alert of the log: %w", err)})
 				continue
 			}
+			if a.Shadow() {
+				out.Filtered++
+				continue
+			}
 			// A terminal that went away is no reason to hold anything back.
 			fmt.Fprintln(p.w, alertLine(&a))
 		}
@@ -44,24 +52,26 @@ func (p printer) Handle(_ context.Context, batches []*event.Batch) (event.Outcom
 func alertLine(a *event.Alert) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "alert %s %s", a.State, a.Rule)
-	if a.Device != "" {
+	switch {
+	case len(a.By) > 0:
+		pairs(&b, a.By)
+	case a.Device != "":
 		pair(&b, "device", a.Device)
-	} else {
+	default:
 		pair(&b, "key", a.Key)
 	}
-	keys := make([]string, 0, len(a.Labels))
-	for k := range a.Labels {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	for _, k := range keys {
-		pair(&b, k, a.Labels[k])
-	}
+	pairs(&b, a.Labels)
 	if a.Value != nil {
 		pair(&b, "value", valueText(a.Value))
 	}
 	if s := a.Annotations["summary"]; s != "" {
 		fmt.Fprintf(&b, " %q", s)
+	}
+	if a.Suppressed != "" {
+		pair(&b, "suppressed", a.Suppressed)
+	}
+	if a.Notice != "" {
+		pair(&b, "notice", a.Notice)
 	}
 	return b.String()
 }
@@ -73,6 +83,13 @@ func valueText(v any) string {
 		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	return fmt.Sprint(v)
+}
+
+// pairs appends what a map holds, in the order of its keys.
+func pairs(b *strings.Builder, m map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		pair(b, k, m[k])
+	}
 }
 
 // pair appends key=value, quoted where it must be: what devices say must not

@@ -18,7 +18,12 @@ func TestAnAlertIsOneLineThatIsSafeForATerminal(t *testing.T) {
 		{"with labels in order, a value and a summary", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Value: -11.25,
 			Labels: map[string]string{"team": "cold chain", "severity": "page"}, Annotations: map[string]string{"summary": `say "hi"`}},
 			`alert firing g/r device=f1 severity=page team="cold chain" value=-11.25 "say \"hi\""`},
-		{"about a site", event.Alert{State: "resolved", Rule: "g/r", Key: "oslo"}, `alert resolved g/r key=oslo`},
+		{"about a site and a room", event.Alert{State: "firing", Rule: "g/r", Key: "oslo/cold", By: map[string]string{"site": "oslo", "room": "cold room"},
+			Labels: map[string]string{"severity": "page"}}, `alert firing g/r room="cold room" site=oslo severity=page`},
+		{"that nobody is told of", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Annotations: map[string]string{"summary": "s"}, Suppressed: event.SuppressedBackfill},
+			`alert firing g/r device=f1 "s" suppressed=backfill`},
+		{"that is told again", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Value: 1.0, Notice: event.NoticeRepeat}, `alert firing g/r device=f1 value=1 notice=repeat`},
+		{"about a key", event.Alert{State: "resolved", Rule: "g/r", Key: "oslo"}, `alert resolved g/r key=oslo`},
 		{"with a large number", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Value: 1e6}, `alert firing g/r device=f1 value=1000000`},
 		{"with a tiny number", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Value: 1e-9}, `alert firing g/r device=f1 value=1e-09`},
 		{"with text as its value", event.Alert{State: "firing", Rule: "g/r", Device: "f1", Value: "open wide"}, `alert firing g/r device=f1 value="open wide"`},
@@ -36,12 +41,17 @@ func TestThePrinterPrintsAlertsAndCountsTheRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shadow, err := json.Marshal(event.Alert{State: "firing", Rule: "g/r", Device: "f2", Suppressed: event.SuppressedShadow})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := event.NewBatch(nil)
 	b.Messages = append(b.Messages, event.Message{Payload: []byte("{}")}, event.Message{Record: event.AlertFact, Payload: alert},
-		event.Message{Record: event.Tick}, event.Message{Record: event.AlertFact, Payload: []byte("{")})
+		event.Message{Record: event.Tick}, event.Message{Record: event.AlertFact, Payload: []byte("{")},
+		event.Message{Record: event.AlertFact, Payload: shadow})
 	var out strings.Builder
 	got, err := printer{&out}.Handle(t.Context(), []*event.Batch{b})
-	if err != nil || got.Filtered != 2 || len(got.Dead) != 1 || got.Dead[0].Message != 3 {
+	if err != nil || got.Filtered != 3 || len(got.Dead) != 1 || got.Dead[0].Message != 3 {
 		t.Errorf("outcome %+v, %v", got, err)
 	}
 	if out.String() != "alert firing g/r device=f1\n" {
