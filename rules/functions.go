@@ -184,15 +184,19 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 	return expression.CellRef{Identity: strconv.Itoa(int(number)), Number: number, Kind: kind}, nil
 }
 
-var names = regexp.MustCompile(`[\pL_][\pL\pN_.]*`)
+// tokens find names in expressions: those that are words, and those that
+// field("...") asks for.
+var tokens = []*regexp.Regexp{regexp.MustCompile(`[\pL_][\pL\pN_.]*`), regexp.MustCompile(`[\pL_][\pL\pN_.:]*`)}
 
 // readsRecordings reports whether a text names a recording. Rules that do are
 // on clocks of their own, and share nothing with others.
 func (b *builder) readsRecordings() bool {
 	for _, text := range b.texts {
-		for _, name := range names.FindAllString(text, -1) {
-			if name != "" && b.l.records[name] && name != b.rule.name {
-				return true
+		for _, t := range tokens {
+			for _, name := range t.FindAllString(text, -1) {
+				if b.l.records[name] && name != b.rule.name {
+					return true
+				}
 			}
 		}
 	}
