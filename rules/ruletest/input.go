@@ -152,7 +152,9 @@ func (l *loader) event(t *test, s *eventSpec) {
 	case ev.Device == "":
 		l.addf(s.Pos, "add device: ID; or give a topic and a payload", "the event names no device")
 	case len(ev.Fields) == 0:
-		l.addf(s.Pos, "add fields: {temperature: 20}", "the event has no fields")
+		if _, ok := s.Keys["fields"]; !ok || len(l.errs) == 0 { // else it is reported what is wrong with them
+			l.addf(s.Pos, "add fields: {temperature: 20}", "the event has no fields")
+		}
 	default:
 		l.origin(&ev, s.Pos, "event")
 		in.events = []event.Event{ev}
@@ -177,7 +179,7 @@ func (l *loader) payload(s *eventSpec, in *input, received int64) bool {
 	case len(l.errs) > before:
 		return false
 	case l.sources == nil:
-		if l.cfg == nil {
+		if l.without { // else it is reported what is wrong with them
 			l.addf(s.Payload.Pos, "name them: config: weir.yaml, or sources: as in weir.yaml, or -c weir.yaml", "no sources are known that could decode the payload")
 		}
 		return false
@@ -185,10 +187,10 @@ func (l *loader) payload(s *eventSpec, in *input, received int64) bool {
 	x, err := l.sources.Explain(s.Topic.Value, []byte(s.Payload.Value), received)
 	switch {
 	case err != nil:
-		l.addf(s.Payload.Pos, "", "topic %s: %v", s.Topic.Value, err)
+		l.addf(s.Payload.Pos, "", "%v", err)
 		return false
 	case len(x.Events) == 0:
-		l.addf(s.Payload.Pos, "", "topic %s: the payload gives no event: %s", s.Topic.Value, x.Reason)
+		l.addf(s.Payload.Pos, "", "source %s: the payload gives no event: %s", x.Source, x.Reason)
 		return false
 	}
 	in.message.Payload, in.events = []byte(s.Payload.Value), x.Events

@@ -93,6 +93,7 @@ type loader struct {
 	errs    strict.Errors
 	cfg     *configs.Config
 	sources *decode.Set
+	without bool // no config and no sources are named
 	rules   []rules.Info
 
 	samples int // so far, of all tests
@@ -155,6 +156,7 @@ func (l *loader) config(spec *fileSpec) {
 			return
 		}
 	case name == "":
+		l.without = true
 		return
 	case l.env.Config == nil:
 		l.addf(at, "", "a config can't be used here")
@@ -191,6 +193,9 @@ func (l *loader) ruleFiles(spec *fileSpec) {
 	}
 	var names []string
 	for _, p := range spec.RuleFiles {
+		if p.Pos == (strict.Pos{}) { // an empty item, which is reported already
+			continue
+		}
 		found, err := glob(within(l.name, p.Value))
 		switch {
 		case p.Value == "" || err != nil:
@@ -287,7 +292,7 @@ func (l *loader) test(spec *testSpec, i int, interval time.Duration, start int64
 	for j := range spec.Recordings {
 		l.recording(t, &spec.Recordings[j])
 	}
-	if len(t.checks) == 0 && !t.exact && len(t.recordings) == 0 {
+	if len(spec.AlertTests) == 0 && len(spec.RecordTests) == 0 && !t.exact && len(spec.Recordings) == 0 {
 		l.addf(spec.Pos, "add alert_rule_test, alerts, record_rule_test or recordings", "the test expects nothing, so it can't fail")
 	}
 	l.until(t, spec)

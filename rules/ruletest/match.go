@@ -230,13 +230,17 @@ func (w *wantValue) differences(got any) []string {
 		return []string{fmt.Sprintf("value is %s, not %s", valueText(got), valueText(w.value.Any()))}
 	}
 	off := math.Abs(want - have)
+	lastBit := math.Max(math.Abs(want), math.Abs(have)) * 0x1p-51
+	remedy := ""
 	switch {
-	case off <= w.tolerance, w.fuzzy && off <= math.Max(math.Abs(want), math.Abs(have))*0x1p-51:
+	case off <= w.tolerance, w.fuzzy && off <= lastBit:
 		return nil
-	case off <= math.Abs(want)*1e-9:
-		return []string{fmt.Sprintf("value is %s, not %s: add fuzzy_compare: true to the file, or a tolerance, if that is near enough", valueText(got), valueText(want))}
+	case off <= lastBit:
+		remedy = ": if that is near enough, add fuzzy_compare: true to the file"
+	case off <= math.Abs(want)*1e-6:
+		remedy = ": if that is near enough, add a tolerance"
 	}
-	return []string{fmt.Sprintf("value is %s, not %s", valueText(got), valueText(want))}
+	return []string{fmt.Sprintf("value is %s, not %s%s", valueText(got), valueText(want), remedy)}
 }
 
 func floatOf(v any) (float64, bool) {

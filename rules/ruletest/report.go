@@ -70,7 +70,10 @@ func (i *incident) text(c clock) string {
 }
 
 func (w *wantSample) text(c clock) string {
-	s := w.name + braces(tagsOf(w.labels))
+	s := w.name
+	if len(w.labels) > 0 {
+		s += braces(tagsOf(w.labels))
+	}
 	if w.at != 0 {
 		s += " at " + c.at(time.Unix(0, w.at))
 	}
@@ -112,9 +115,9 @@ func (r *run) why(ids []string) []string {
 		case s.Evaluations == 0 && s.Skipped == 0:
 			notes = append(notes, fmt.Sprintf("no event reached %s%s; the test's events are of %s", id, r.matches(id), strings.Join(r.origins(), ", ")))
 		case s.Evaluations == 0:
-			notes = append(notes, fmt.Sprintf("%d events reached %s, but none has a field that it reads", s.Skipped, id))
+			notes = append(notes, fmt.Sprintf("%s reached %s, but none has a field that it reads", count(int(s.Skipped), "event"), id))
 		case s.Errors > 0:
-			notes = append(notes, fmt.Sprintf("%s could not be evaluated %d times out of %d: %s", id, s.Errors, s.Evaluations, s.LastError))
+			notes = append(notes, fmt.Sprintf("%d of %d evaluations of %s failed: %s", s.Errors, s.Evaluations, id, s.LastError))
 		}
 	}
 	return notes
@@ -173,9 +176,9 @@ func Report(w io.Writer, file string, results []Result) error {
 	case len(results) == 0:
 		p.printf("ok    %s: no tests to run\n", file)
 	case failed == 0:
-		p.printf("ok    %s: %s\n", file, count(len(results)))
+		p.printf("ok    %s: %s\n", file, count(len(results), "test"))
 	default:
-		p.printf("FAIL  %s: %d of %s failed\n", file, failed, count(len(results)))
+		p.printf("FAIL  %s: %d of %s failed\n", file, failed, count(len(results), "test"))
 	}
 	for _, r := range results {
 		if r.Passed {
@@ -189,11 +192,11 @@ func Report(w io.Writer, file string, results []Result) error {
 	return p.err
 }
 
-func count(n int) string {
+func count(n int, thing string) string {
 	if n == 1 {
-		return "1 test"
+		return "1 " + thing
 	}
-	return fmt.Sprintf("%d tests", n)
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // printer keeps the first error.
