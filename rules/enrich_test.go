@@ -311,7 +311,7 @@ func BenchmarkAttributes(b *testing.B) {
 	}
 	for _, bench := range []struct{ name, rule string }{
 		{"none", "{alert: A, expr: temperature > 100}"},
-		{"expr", "{alert: A, expr: temperature > (limits.max ?? 100)}"},
+		{"expr", "{alert: A, expr: 'temperature > (limits.max ?? 100)'}"},
 		{"match", "{alert: A, match: {site: site-7}, expr: temperature > 100}"},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
