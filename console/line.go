@@ -14,7 +14,7 @@ import (
 // With raw, messages stand as they arrived in the place of their events.
 type Line struct {
 	Position    event.Position    `json:"position"`
-	Kind        string            `json:"kind"` // event, message, tick, alert, recording, rules, damage
+	Kind        string            `json:"kind"` // event, message, tick, alert, recording, rules, started, operation, damage
 	Received    time.Time         `json:"received"`
 	Topic       string            `json:"topic,omitempty"`
 	Client      string            `json:"client,omitempty"`
@@ -152,6 +152,10 @@ func kind(r event.Record) string {
 		return "recording"
 	case event.RuleSet:
 		return "rules"
+	case event.Started:
+		return "started"
+	case event.Operation:
+		return "operation"
 	}
 	return "message"
 }

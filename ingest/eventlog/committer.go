@@ -32,7 +32,7 @@ type Committer struct {
 	p    *Partition
 	ring *ring.Ring
 
-	quiet atomic.Bool // no more ticks
+	quiet atomic.Bool // no ticks
 
 	last    int64 // receive time that the newest publish was given
 	scratch []byte
@@ -66,9 +66,10 @@ func (c *Committer) Run(ctx context.Context) error {
 	}
 }
 
-// Quiet ends the ticks, so that consumers that stop can come to the end of the
-// log and find it there at the next start.
-func (c *Committer) Quiet() { c.quiet.Store(true) }
+// Quiet ends the ticks, or lets them go on. They say that devices are silent, so
+// there are none while weir does not listen. Without them consumers that stop can
+// come to the end of the log, too, and find it there at the next start.
+func (c *Committer) Quiet(on bool) { c.quiet.Store(on) }
 
 // wait parks until a chunk is there and gives the partition its ticks meanwhile.
 func (c *Committer) wait(ctx context.Context) error {

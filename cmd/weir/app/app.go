@@ -118,7 +118,9 @@ func (a *App) Open(ctx context.Context) error {
 	for i := range a.events.Partitions() {
 		r := ring.New(max(int(c.Log.Ring), 4*packet(c), 2*rules.MaxPayload+ringSlack)) // a chunk takes at most half of it
 		a.rings = append(a.rings, r)
-		a.committers = append(a.committers, a.events.Partition(i).NewCommitter(r))
+		c := a.events.Partition(i).NewCommitter(r)
+		c.Quiet(true) // until weir listens
+		a.committers = append(a.committers, c)
 	}
 	if err := a.openBroker(ctx); err != nil {
 		return err
@@ -241,6 +243,12 @@ func (a *App) serve(ctx, serveCtx context.Context, start func(*sync.WaitGroup, s
 			return nil
 		}
 	}
+	for i, c := range a.rulers {
+		if err := c.listen(ctx); err != nil {
+			return fmt.Errorf("begin to listen: %w", err)
+		}
+		a.committers[i].Quiet(false)
+	}
 	if a.listener != nil {
 		start(serving, "HTTP", func() error { return a.api.Serve(serveCtx, a.listener) })
 	}
@@ -328,7 +336,7 @@ func (a *App) stop(committing, consuming, serving *sync.WaitGroup, stopServing, 
 	a.broker.Drain(half)
 	cancelHalf()
 	for _, c := range a.committers {
-		c.Quiet()
+		c.Quiet(true)
 	}
 	a.settle(ctx)
 	stopConsumers()

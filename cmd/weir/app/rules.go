@@ -100,6 +100,7 @@ type ruleConsumer struct {
 	pending uint64              // ring position of what was derived last
 	written map[string]struct{} // ids of records after the cursor that an earlier run had derived
 	until   uint64              // head when that was found out
+	inForce string              // hash of the rule set that the log puts in force in the end
 
 	want    atomic.Pointer[rules.Set] // the set that the config says
 	started chan struct{}
@@ -119,7 +120,8 @@ func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer,
 
 // Start finds out what an earlier run had derived after its cursor was saved:
 // evaluating the same records again gives the same ids, which are in the log
-// already. It also puts the rule set of the config in force if another one is.
+// already. In a replay it also puts the rule set of the config in force if
+// another one is; at the start listen does.
 func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
 	if err := awaitDurable(ctx, c.mark, c.pending); err != nil { // before a replay: what is on its way counts
 		return err
@@ -127,7 +129,7 @@ func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
 	c.written = map[string]struct{}{}
 	c.until = c.partition.Head().Seq
 	c.mu.Lock()
-	inForce := c.engine.Set().Hash()
+	c.inForce = c.engine.Set().Hash()
 	c.mu.Unlock()
 	r := c.partition.NewReader(cur.Seq, cur.Records)
 	defer r.Close()
@@ -152,18 +154,39 @@ func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
 				c.written[string([]byte(m.ID))] = struct{}{}
 			case event.RuleSet:
 				if s, err := rules.ParseSet(m.Payload); err == nil {
-					inForce = s.Hash()
+					c.inForce = s.Hash()
 				}
 			}
 		}
 		b.Release()
 	}
-	if want := c.want.Load(); want != nil && want.Hash() != inForce {
-		if err := c.enact(ctx, want); err != nil {
-			return err
-		}
+	first := false
+	c.once.Do(func() {
+		close(c.started)
+		first = true
+	})
+	if first {
+		return nil
 	}
-	c.once.Do(func() { close(c.started) })
+	return c.enactWanted(ctx)
+}
+
+// listen is called once, after Start and before weir listens. It writes that
+// this is so, before anything else of this run: time passes up to there in the
+// light of it. Then it puts the rule set of the config in force if another one is.
+func (c *ruleConsumer) listen(ctx context.Context) error {
+	b := eventlog.AppendRecord(nil, &event.Message{Record: event.Started, Received: now()})
+	if _, err := c.ring.Append(ctx, b, 1); err != nil {
+		return fmt.Errorf("note the start: %w", err)
+	}
+	return c.enactWanted(ctx)
+}
+
+// enactWanted puts the rule set of the config in force if another one is.
+func (c *ruleConsumer) enactWanted(ctx context.Context) error {
+	if want := c.want.Load(); want != nil && want.Hash() != c.inForce {
+		return c.enact(ctx, want)
+	}
 	return nil
 }
 

@@ -88,6 +88,8 @@ func what(l *console.Line) string {
 		fallthrough
 	case "message":
 		fmt.Fprintf(&b, "%s %s", oneLine(l.Topic), shortened(l.Payload))
+	case "started":
+		b.WriteString("weir began to listen")
 	case "rules":
 		fmt.Fprintf(&b, "a rule set of %d bytes came into force", len(l.Payload))
 	}
