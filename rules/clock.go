@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,6 +45,7 @@ type clock struct {
 	entry    *entry   // in the space by device
 	back     *clock   // of history behind the watermark, while that is uploaded
 	held     []heldEvent
+	epoch    uint32 // of the snapshot that it, its entry and its history are in, see saving
 }
 
 // stream is how far one kind of a device's events has come. Devices send them
@@ -61,6 +63,25 @@ type lane struct {
 	lateness int64 // how long events are waited for
 	stratum  int   // 0 reads what devices send, n recordings of n-1
 	clocks   map[string]*clock
+	all      []*clock // the same
+	home     *space   // by device; nil if there is none
+	epoch    uint32   // of what need not be written ahead, see saving
+}
+
+// add adds the clock of a device.
+func (l *lane) add(c *clock) *clock {
+	c.epoch = l.epoch
+	l.clocks[c.device] = c
+	l.all = append(l.all, c)
+	return c
+}
+
+// obtain returns the clock of a device, a new one that shows at if there is none.
+func (l *lane) obtain(device string, at, now int64) *clock {
+	if c := l.clocks[device]; c != nil {
+		return c
+	}
+	return l.add(&clock{device: strings.Clone(device), time: at, seen: now, streams: make([]stream, 0, 1)})
 }
 
 // verdict is what the time of an event says about it.
@@ -72,18 +93,18 @@ const (
 	late            // behind what was evaluated already
 )
 
-// arrive moves a device's clock to an event and returns the clock that the
-// event belongs to, and the time as of which it is to be evaluated.
-func (l *lane) arrive(device string, streamID uint32, at, received, now int64) (*clock, int64, verdict) {
+// effective returns the time as of which an event is taken.
+func effective(at, received int64) int64 {
 	if at > received+maxAhead {
-		at = received
+		return received
 	}
-	c := l.clocks[device]
-	if c == nil {
-		device = string([]byte(device))
-		c = &clock{device: device, time: at, seen: now, streams: make([]stream, 0, 1)}
-		l.clocks[device] = c
-	}
+	return at
+}
+
+// arrive moves a device's clock to an event of an effective time and returns
+// the clock that the event belongs to, and the time as of which it is to be
+// evaluated.
+func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*clock, int64, verdict) {
 	historic := now-at > BackfillAfter
 	if c.armed {
 		c.armed, c.time = false, at

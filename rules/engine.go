@@ -32,6 +32,9 @@ type Engine struct {
 	buckets map[bucketKey]*bucket
 	last    *bucket // of the event before
 
+	epoch  uint32  // of the snapshot that was begun last
+	saving *saving // the snapshot that is being taken bit by bit; nil if none is
+
 	history History      // may be nil
 	current *event.Batch // that is processed
 	message int          // of it
@@ -91,7 +94,11 @@ func (e *Engine) use(s *Set) {
 	for i, sp := range s.spaces {
 		e.spaces[i] = &space{
 			index: i, lane: e.lanes[sp.lane], by: sp.by, device: sp.device, devices: !sp.grouped(), cells: sp.cells,
-			entries: map[string]*entry{},
+		}
+		if sp.device {
+			e.lanes[sp.lane].home = e.spaces[i]
+		} else {
+			e.spaces[i].entries = map[string]*entry{}
 		}
 	}
 	e.rules = make([]*ruleState, len(s.rules))
@@ -174,9 +181,14 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 	if e.now-c.ev.Time > BackfillAfter {
 		e.backfills++
 	}
+	time := effective(c.ev.Time, c.ev.Received)
 	for i := range b.parts {
 		p := &b.parts[i]
-		clk, at, v := p.lane.arrive(c.ev.Device, b.stream, c.ev.Time, c.ev.Received, e.now)
+		clk := p.lane.obtain(c.ev.Device, time, e.now)
+		if clk.epoch != p.lane.epoch {
+			e.touchClock(p.lane, clk)
+		}
+		clk, at, v := p.lane.arrive(clk, b.stream, time, c.ev.Received, e.now)
 		switch v {
 		case late:
 			e.late++
@@ -206,11 +218,7 @@ func (e *Engine) release(l *lane, clk *clock, to int64, emit func(Derived)) {
 	if len(clk.held) == 0 {
 		clk.held = nil
 	}
-	for _, sp := range e.spaces {
-		if sp.lane == l && sp.device {
-			e.settleEntry(sp.obtain(clk, clk.device))
-		}
-	}
+	e.settleEntry(l.home.obtain(clk, clk.device))
 }
 
 // visit is what an event is to a space.
@@ -261,6 +269,9 @@ func (e *Engine) visit(p *lanePart, sp *space, clk *clock, at int64, c cause, em
 		return v
 	}
 	v.en = sp.lookup(clk, v.key)
+	if v.en != nil && !sp.device && v.en.epoch != sp.lane.epoch {
+		e.touch(v.en)
+	}
 	if !sp.devices {
 		if clk.past || v.en != nil && at < v.en.clock.time-BackfillAfter {
 			v.ok = false // the group has gone on: it is no part of its past

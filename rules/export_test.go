@@ -5,9 +5,12 @@ import (
 	"hash/crc32"
 )
 
-// SealSnapshot puts the header of a snapshot before a body.
+// SealSnapshot puts a body between the header and the checksum of a snapshot.
 func SealSnapshot(body []byte) []byte {
 	b := append([]byte(snapshotMagic), snapshotVersion)
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-	return append(b, body...)
+	b = append(b, body...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
+
+// OpenSnapshot returns the body of a snapshot.
+func OpenSnapshot(b []byte) ([]byte, error) { return openSnapshot(b) }

@@ -215,9 +215,7 @@ func incident(r *rule, key string, starts int64, ordinal int) string {
 func (e *Engine) sorted() []*alert {
 	var all []*alert
 	for _, sp := range e.spaces {
-		for _, en := range sp.entries {
-			all = append(all, en.alerts...)
-		}
+		sp.each(func(en *entry) { all = append(all, en.alerts...) })
 	}
 	slices.SortFunc(all, func(a, b *alert) int {
 		return cmp.Or(cmp.Compare(a.rs.rule.index, b.rs.rule.index), cmp.Compare(a.en.key, b.en.key),

@@ -16,14 +16,15 @@ func (e *Engine) started(at int64) {
 	}
 	e.excuse = e.hold
 	for _, sp := range e.spaces {
-		for _, en := range sp.entries {
+		sp.each(func(en *entry) {
 			for _, c := range en.cells {
 				if a, ok := c.(*absentCell); ok && a.fed && !a.over {
+					e.touch(en)
 					a.until = e.excusedUntil(en)
 				}
 			}
 			e.settleEntry(en)
-		}
+		})
 	}
 }
 

@@ -220,7 +220,11 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 // engine that works and snapshots to what it was restored from.
 func FuzzRestore(f *testing.F) {
 	good := snapshotOfAFiringAlert(f)
-	f.Add(good[16:])
+	body, err := rules.OpenSnapshot(good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		snapshot := rules.SealSnapshot(body)
 		e := rules.NewEngine(3)

@@ -1,9 +1,9 @@
 package rules
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"maps"
 	"slices"
@@ -11,58 +11,217 @@ import (
 
 // A snapshot is
 //
-//	"weir rules\n"  version byte  CRC-32C of the rest, 4 bytes
+//	"weir rules\n"  version byte
 //	partition  log time  hold  excuse  payload of the rule set ("" for none)
-//	each lane of the set: count, clocks in the order of their devices
-//	    device clock  flag: the clock of history that is uploaded follows, clock
-//	each space of the set: count, entries in the order of their keys
-//	    key past device | the clock, for a group | count, starts (rule time n) | last event
-//	    count, cells (slot  length, cell)
-//	    count, alerts: rule phase past active starts cleared deadline id
-//	        count, labels (name text)  length, the event that speaks for it
+//	records, in any order
+//	    1  lane  device clock  flag: the clock of history that is uploaded follows, clock
+//	    2  space  key past device | the clock, for a group | count, starts (rule time n) | last event
+//	        count, cells (slot  length, cell)
+//	        count, alerts: rule phase past active starts cleared deadline id
+//	            count, labels (name text)  length, the event that speaks for it
+//	    0  count of clocks  count of entries: the end
+//	CRC-32C of all before, 4 bytes
 //
 // in the encoding of appendCause. The schedule is a function of the rest. Equal
-// engines have equal snapshots.
+// engines have equal snapshots; one that was taken bit by bit has its records
+// in another order.
 const (
 	snapshotMagic   = "weir rules\n"
-	snapshotVersion = 3
-	snapshotHeader  = len(snapshotMagic) + 1 + crc32.Size
+	snapshotVersion = 4
+	snapshotHeader  = len(snapshotMagic) + 1
+
+	clockRecord = 1
+	entryRecord = 2
+	endRecord   = 0
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Snapshot returns the engine's state between two batches.
 func (e *Engine) Snapshot() ([]byte, error) {
-	b := append([]byte(snapshotMagic), snapshotVersion)
-	b = append(b, make([]byte, crc32.Size)...)
+	s := &saving{}
+	b := e.appendHead(nil)
+	for _, l := range e.lanes {
+		clocks := slices.SortedFunc(slices.Values(l.all), func(a, b *clock) int { return cmp.Compare(a.device, b.device) })
+		for _, c := range clocks {
+			b = s.clock(b, l, c)
+		}
+	}
+	for _, sp := range e.spaces {
+		entries := slices.SortedFunc(slices.Values(sp.all), func(a, b *entry) int {
+			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(flag(a.clock.past), flag(b.clock.past)))
+		})
+		for _, en := range entries {
+			b = s.entry(b, en)
+		}
+	}
+	b = s.end(b)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
+}
+
+// appendHead appends what a snapshot holds before its records.
+func (e *Engine) appendHead(b []byte) []byte {
+	b = append(append(b, snapshotMagic...), snapshotVersion)
 	b = binary.AppendUvarint(b, uint64(e.partition))
 	b = binary.AppendVarint(b, e.now)
 	b = binary.AppendVarint(b, e.hold)
 	b = binary.AppendVarint(b, e.excuse)
 	if e.set.hash == "" {
-		b = appendText(b, "")
-	} else {
-		b = appendText(b, string(e.set.Marshal()))
+		return appendText(b, "")
 	}
+	return appendText(b, e.set.Marshal())
+}
+
+// saving is a snapshot that is taken bit by bit, while batches are processed.
+// Its begin is an epoch. What it has not come to yet has an older epoch, and is
+// written ahead before it changes: see touch.
+type saving struct {
+	head    bool   // was written
+	ahead   []byte // records that were written before their turn
+	lane, i int    // the clock that is next, and those before it in lane.all
+	space   int    // the space of the entry that is next
+	sum     uint32 // CRC-32C of what was returned
+
+	clocks, entries int // that were written
+}
+
+// ErrSnapshotEnded is returned by NextSnapshot when there is no snapshot that
+// it could go on with: none was begun, or a rule set came into force meanwhile.
+var ErrSnapshotEnded = errors.New("the snapshot was given up: the rules have changed")
+
+// BeginSnapshot begins a snapshot of the engine's state as it is now, between
+// two batches. NextSnapshot returns it piece by piece; the engine may process
+// batches meanwhile. A snapshot that was begun before is given up.
+func (e *Engine) BeginSnapshot() {
+	e.epoch++
 	for _, l := range e.lanes {
-		b = binary.AppendUvarint(b, uint64(len(l.clocks)))
-		for _, device := range slices.Sorted(maps.Keys(l.clocks)) {
-			c := l.clocks[device]
-			b = appendText(b, device)
-			b = c.appendBinary(b)
-			b = append(b, flag(c.back != nil))
-			if c.back != nil {
-				b = c.back.appendBinary(b)
+		l.epoch = e.epoch
+	}
+	e.saving = &saving{ahead: e.appendHead(nil)}
+	e.saving.aim(e)
+}
+
+// aim sets i to the last clock or entry of what is next.
+func (s *saving) aim(e *Engine) {
+	switch {
+	case s.lane < len(e.lanes):
+		s.i = len(e.lanes[s.lane].all)
+	case s.space < len(e.spaces):
+		s.i = len(e.spaces[s.space].all)
+	}
+}
+
+// NextSnapshot appends the next piece of a snapshot to b, of about size bytes,
+// and reports whether it was the last. Restore takes what the pieces come to:
+// the engine that it makes has the same Snapshot as this one had at
+// BeginSnapshot.
+func (e *Engine) NextSnapshot(b []byte, size int) (_ []byte, done bool, err error) {
+	s := e.saving
+	if s == nil {
+		return b, false, ErrSnapshotEnded
+	}
+	from := len(b)
+	b = append(b, s.ahead...)
+	s.ahead = s.ahead[:0]
+	for len(b)-from < size && !done {
+		switch {
+		case s.lane < len(e.lanes):
+			l := e.lanes[s.lane]
+			if s.i == 0 {
+				s.lane++
+				s.aim(e)
+				continue
 			}
+			s.i-- // downwards: what is removed, or added behind, does not matter then
+			if c := l.all[s.i]; c.epoch != l.epoch {
+				c.epoch = l.epoch
+				b = s.clock(b, l, c)
+			}
+		case s.space < len(e.spaces):
+			sp := e.spaces[s.space]
+			if s.i = min(s.i, len(sp.all)); s.i == 0 {
+				s.space++
+				s.aim(e)
+				continue
+			}
+			s.i--
+			if en := sp.all[s.i]; en.epoch != sp.lane.epoch {
+				en.epoch = sp.lane.epoch
+				b = s.entry(b, en)
+			}
+		default:
+			b, done = s.end(b), true
 		}
 	}
-	for _, sp := range e.spaces {
-		b = binary.AppendUvarint(b, uint64(len(sp.entries)))
-		for _, key := range slices.Sorted(maps.Keys(sp.entries)) {
-			b = appendEntry(b, sp.entries[key])
+	s.sum = crc32.Update(s.sum, castagnoli, b[from:])
+	if done {
+		b = binary.LittleEndian.AppendUint32(b, s.sum)
+		e.saving = nil
+	}
+	return b, done, nil
+}
+
+// touch must be called before an entry or its clock changes: the snapshot that
+// is being taken gets it as it was when the snapshot began.
+func (e *Engine) touch(en *entry) {
+	sp := en.space
+	if sp.devices {
+		c := en.clock
+		if c.past {
+			c = sp.lane.clocks[c.device]
+		}
+		if c.epoch != sp.lane.epoch {
+			e.touchClock(sp.lane, c)
 		}
 	}
-	sum := crc32.Checksum(b[snapshotHeader:], crc32.MakeTable(crc32.Castagnoli))
-	binary.LittleEndian.PutUint32(b[snapshotHeader-crc32.Size:], sum)
-	return b, nil
+	if !sp.device && en.epoch != sp.lane.epoch {
+		en.epoch = sp.lane.epoch
+		if s := e.saving; s != nil {
+			s.ahead = s.entry(s.ahead, en)
+		}
+	}
+}
+
+// touchClock is touch for a device's clock, its history and the entries in the
+// space by device.
+func (e *Engine) touchClock(l *lane, c *clock) {
+	c.epoch = l.epoch
+	if s := e.saving; s != nil {
+		s.ahead = s.clock(s.ahead, l, c)
+	}
+}
+
+// clock appends a clock and the entries by device that belong to it.
+func (s *saving) clock(b []byte, l *lane, c *clock) []byte {
+	s.clocks++
+	b = append(b, clockRecord)
+	b = binary.AppendUvarint(b, uint64(l.index))
+	b = appendText(b, c.device)
+	b = c.appendBinary(b)
+	b = append(b, flag(c.back != nil))
+	if c.back != nil {
+		b = c.back.appendBinary(b)
+	}
+	if c.entry != nil {
+		b = s.entry(b, c.entry)
+	}
+	if c.back != nil && c.back.entry != nil {
+		b = s.entry(b, c.back.entry)
+	}
+	return b
+}
+
+func (s *saving) entry(b []byte, en *entry) []byte {
+	s.entries++
+	b = append(b, entryRecord)
+	b = binary.AppendUvarint(b, uint64(en.space.index))
+	return appendEntry(b, en)
+}
+
+func (s *saving) end(b []byte) []byte {
+	b = append(b, endRecord)
+	b = binary.AppendUvarint(b, uint64(s.clocks))
+	return binary.AppendUvarint(b, uint64(s.entries))
 }
 
 func appendEntry(b []byte, en *entry) []byte {
@@ -78,16 +237,17 @@ func appendEntry(b []byte, en *entry) []byte {
 		b = binary.AppendVarint(b, s.time)
 		b = binary.AppendUvarint(b, uint64(s.n))
 	}
-	b = appendText(b, string(en.last))
+	b = appendText(b, en.last)
 	n := 0
 	for _, c := range en.cells {
 		n += int(flag(c != nil))
 	}
 	b = binary.AppendUvarint(b, uint64(n))
+	var buf [512]byte
 	for slot, c := range en.cells {
 		if c != nil {
 			b = binary.AppendUvarint(b, uint64(slot))
-			b = appendText(b, string(c.appendBinary(nil)))
+			b = appendText(b, c.appendBinary(buf[:0]))
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(en.alerts)))
@@ -109,169 +269,5 @@ func appendAlert(b []byte, a *alert) []byte {
 	for _, k := range slices.Sorted(maps.Keys(a.labels)) {
 		b = appendText(appendText(b, k), a.labels[k])
 	}
-	return appendText(b, string(a.event))
-}
-
-// Restore puts the engine into the state that Snapshot returned. If it returns
-// an error the engine is as it was: the snapshot is damaged, of another
-// version, or of another partition.
-func (e *Engine) Restore(snapshot []byte) error {
-	body, err := openSnapshot(snapshot)
-	if err != nil {
-		return fmt.Errorf("restore rules: %w", err)
-	}
-	r := reader{b: body}
-	if p := r.uvarint(); r.err == nil && p != uint64(e.partition) {
-		return fmt.Errorf("restore rules: the snapshot is of partition %d, this is partition %d", p, e.partition)
-	}
-	n := NewEngine(e.partition)
-	n.history = e.history
-	n.now, n.hold, n.excuse = r.varint(), r.varint(), r.varint()
-	if payload := r.text(); payload != "" {
-		set, err := ParseSet([]byte(payload))
-		if err != nil {
-			return fmt.Errorf("restore rules: %w", err)
-		}
-		n.use(set)
-	}
-	for _, l := range n.lanes {
-		for range r.count(4) {
-			c := r.clock(r.text())
-			if r.byte() == 1 {
-				c.back = r.clock(c.device)
-				c.back.past = true
-			}
-			l.clocks[c.device] = c
-		}
-	}
-	for _, sp := range n.spaces {
-		for range r.count(8) {
-			if err := n.restoreEntry(sp, &r); err != nil {
-				return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
-			}
-		}
-	}
-	if r.err == nil && len(r.b) > 0 {
-		r.err = fmt.Errorf("%d bytes are left over", len(r.b))
-	}
-	if r.err != nil {
-		return fmt.Errorf("restore rules: the snapshot is damaged: %w", r.err)
-	}
-	for _, sp := range n.spaces {
-		for _, en := range sp.entries {
-			n.settleEntry(en)
-		}
-	}
-	*e = *n
-	e.bind() // to e, not to n
-	return nil
-}
-
-func openSnapshot(b []byte) ([]byte, error) {
-	switch {
-	case len(b) < snapshotHeader || string(b[:len(snapshotMagic)]) != snapshotMagic:
-		return nil, errors.New("this is no snapshot of rules, or it is cut off")
-	case b[len(snapshotMagic)] != snapshotVersion:
-		return nil, fmt.Errorf("the snapshot has version %d, this weir knows %d", b[len(snapshotMagic)], snapshotVersion)
-	}
-	want := binary.LittleEndian.Uint32(b[snapshotHeader-crc32.Size:])
-	if got := crc32.Checksum(b[snapshotHeader:], crc32.MakeTable(crc32.Castagnoli)); got != want {
-		return nil, fmt.Errorf("the snapshot is damaged: its checksum is %08x, its content's %08x", want, got)
-	}
-	return b[snapshotHeader:], nil
-}
-
-// restoreEntry reads one entry. Restore reports an error of the reader.
-func (e *Engine) restoreEntry(sp *space, r *reader) error {
-	key, past, device := r.text(), r.byte() == 1, r.text()
-	var c *clock
-	if sp.devices {
-		c = sp.lane.clocks[device]
-		if c != nil && past {
-			c = c.back
-		}
-	} else {
-		c = r.clock(device)
-	}
-	if r.err != nil {
-		return nil
-	}
-	if c == nil || sp.device && key != c.device {
-		return fmt.Errorf("an entry %q has no clock", key)
-	}
-	if sp.lookup(c, key) != nil {
-		return fmt.Errorf("there are two entries %q", key)
-	}
-	en := sp.obtain(c, key)
-	en.clock = c
-	for range r.count(3) {
-		en.starts = append(en.starts, start{rule: r.text(), time: r.varint(), n: int(r.uvarint())})
-	}
-	en.last = []byte(r.text())
-	if len(en.last) == 0 {
-		en.last = nil
-	} else if _, _, err := decodeCause(en.last); err != nil {
-		return fmt.Errorf("the latest event of %q: %w", key, err)
-	}
-	for range r.count(2) {
-		slot := r.uvarint()
-		body := r.text()
-		if r.err != nil {
-			return nil
-		}
-		if slot >= uint64(len(sp.cells)) {
-			return fmt.Errorf("there is no cell %d", slot)
-		}
-		cl := en.cell(sp.cells[slot])
-		in := reader{b: []byte(body)}
-		if cl.restore(&in); in.err != nil || len(in.b) > 0 {
-			return fmt.Errorf("a cell of %q cannot be read", key)
-		}
-	}
-	for range r.count(8) {
-		if err := e.restoreAlert(en, r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (e *Engine) restoreAlert(en *entry, r *reader) error {
-	id := r.text()
-	a := &alert{en: en, phase: phase(r.byte()), past: r.byte() == 1, active: r.varint(), starts: r.varint(), cleared: r.varint(), deadline: r.varint(), id: r.text()}
-	if n := r.count(2); n > 0 {
-		a.labels = make(map[string]string, n)
-		for range n {
-			k := r.text()
-			a.labels[k] = r.text()
-		}
-	}
-	a.event = []byte(r.text())
-	if r.err != nil {
-		return nil
-	}
-	rule := e.set.byID[id]
-	switch {
-	case rule == nil || rule.kind != KindAlert:
-		return fmt.Errorf("it holds an alert of %s, which its rule set does not have", id)
-	case a.phase < pending || a.phase > clearing:
-		return fmt.Errorf("an alert of %s is in phase %d", id, a.phase)
-	}
-	if _, _, err := decodeCause(a.event); err != nil {
-		return fmt.Errorf("the event of an alert of %s: %w", id, err)
-	}
-	a.rs = e.rules[rule.index]
-	if a.rs.space != en.space || en.alert(a.rs) != nil {
-		return fmt.Errorf("it holds two alerts of %s for %q", id, en.key)
-	}
-	if a.labels == nil && a.phase != pending {
-		a.labels = map[string]string{}
-	}
-	en.add(a)
-	if a.phase == pending {
-		a.rs.stats.Pending++
-	} else {
-		a.rs.stats.Firing++
-	}
-	return nil
+	return appendText(b, a.event)
 }

@@ -16,10 +16,11 @@ type space struct {
 	index   int
 	lane    *lane
 	by      []string
-	device  bool // by is [device], so that an entry belongs to a clock
-	devices bool // device is one of by
-	entries map[string]*entry
-	cells   []*cellSpec // of the entries' cells, by slot
+	device  bool              // by is [device], so that an entry belongs to a clock
+	devices bool              // device is one of by
+	entries map[string]*entry // by entryKey; nil if device, where clocks have them
+	all     []*entry          // the same, see each
+	cells   []*cellSpec       // of the entries' cells, by slot
 	rules   []*ruleState
 }
 
@@ -38,6 +39,8 @@ type entry struct {
 	due    int64  // when the entry is to be looked at in silence, log time
 	at     int    // index in Engine.schedule, -1 if it is not there
 	starts []start
+	place  int32  // in space.all
+	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
 }
 
 // start is an incident that began at a time. An alert may begin, end and begin
@@ -109,15 +112,53 @@ func (s *space) obtain(c *clock, key string) *entry {
 	if en := s.lookup(c, key); en != nil {
 		return en
 	}
-	en := &entry{space: s, key: strings.Clone(key), clock: c, at: -1, next: never}
+	en := &entry{space: s, clock: c, at: -1, next: never}
 	if s.device {
 		en.key = c.device
 		c.entry = en
-	} else if !s.devices {
+		return en
+	}
+	en.key = strings.Clone(key)
+	if !s.devices {
 		en.clock = &clock{device: en.key, time: math.MinInt64}
 	}
+	en.epoch, en.place = s.lane.epoch, int32(len(s.all))
+	s.all = append(s.all, en)
 	s.entries[s.entryKey(c, en.key)] = en
 	return en
+}
+
+// remove forgets an entry.
+func (s *space) remove(en *entry) {
+	if s.device {
+		en.clock.entry = nil
+		return
+	}
+	delete(s.entries, s.entryKey(en.clock, en.key))
+	last := len(s.all) - 1
+	s.all[en.place] = s.all[last]
+	s.all[en.place].place = en.place
+	s.all[last] = nil
+	s.all = s.all[:last]
+}
+
+// each calls f with every entry, in an order that depends on the past. f may
+// remove the entry that it is given.
+func (s *space) each(f func(*entry)) {
+	if !s.device {
+		for i := len(s.all) - 1; i >= 0; i-- {
+			f(s.all[i])
+		}
+		return
+	}
+	for _, c := range s.lane.all {
+		if c.entry != nil {
+			f(c.entry)
+		}
+		if c.back != nil && c.back.entry != nil {
+			f(c.back.entry)
+		}
+	}
 }
 
 // alert returns the alert of a rule, nil if it is inactive.
@@ -167,17 +208,19 @@ func (en *entry) idle() bool {
 // holder reports whether the entry answers for the events that its clock holds.
 func (en *entry) holder() bool { return en.space.device && en.space.lane.lateness > 0 }
 
-// settleEntry puts an entry where it belongs in the schedule after it changed,
-// or forgets it if nothing is left of it.
+// settleEntry plans for an entry after it changed, or forgets it if nothing is
+// left of it.
 func (e *Engine) settleEntry(en *entry) {
 	if en.idle() {
 		e.unschedule(en)
-		delete(en.space.entries, en.space.entryKey(en.clock, en.key))
-		if en.clock.entry == en {
-			en.clock.entry = nil
-		}
+		en.space.remove(en)
 		return
 	}
+	e.plan(en)
+}
+
+// plan puts an entry where it belongs in the schedule.
+func (e *Engine) plan(en *entry) {
 	en.next = never
 	for _, a := range en.alerts {
 		en.next = min(en.next, a.deadline)

@@ -41,6 +41,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 			e.endAlert(a, a.en.clock.silent(e.now), emit)
 		}
 	}
+	e.saving = nil
 	old := *e
 	e.use(set)
 	for _, was := range old.rules {
@@ -55,9 +56,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	}
 	e.armAbsent()
 	for _, sp := range e.spaces {
-		for _, en := range sp.entries {
-			e.settleEntry(en)
-		}
+		sp.each(e.settleEntry)
 	}
 	e.pass(after(e.now, 1), emit)
 }
@@ -88,19 +87,23 @@ func (e *Engine) endPasts(emit func(Derived)) {
 
 // inherit takes over what an engine knew under another set.
 func (e *Engine) inherit(old *Engine) {
+	entries := make([][]*entry, len(old.spaces))
+	for i, sp := range old.spaces {
+		sp.each(func(en *entry) { entries[i] = append(entries[i], en) })
+	}
 	for _, l := range e.lanes {
 		for _, o := range old.lanes {
 			if o.lateness == l.lateness && o.stratum == l.stratum {
-				l.clocks = o.clocks
-				for _, c := range l.clocks {
+				l.clocks, l.all, l.epoch = o.clocks, o.all, o.epoch
+				for _, c := range l.all {
 					c.entry = nil
 				}
 			}
 		}
 	}
 	cells := e.cellsByIdentity()
-	for _, sp := range old.spaces {
-		for _, en := range sp.entries {
+	for i, sp := range old.spaces {
+		for _, en := range entries[i] {
 			for _, a := range slices.Clone(en.alerts) {
 				rs := e.rules[e.set.byID[a.rs.rule.id].index]
 				to := e.successor(rs.space, en)
@@ -151,8 +154,7 @@ func (e *Engine) successor(sp *space, en *entry) *entry {
 		if have := sp.lane.clocks[c.device]; have != nil {
 			c = have
 		} else {
-			c = &clock{device: c.device, time: c.time, seen: c.seen, own: c.own, historic: c.historic, armed: c.armed}
-			sp.lane.clocks[c.device] = c
+			c = sp.lane.add(&clock{device: c.device, time: c.time, seen: c.seen, own: c.own, historic: c.historic, armed: c.armed})
 		}
 	}
 	to := sp.obtain(c, en.key)
@@ -208,9 +210,9 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 		s.process(e.current, e.message, discard)
 	}
 	for i, sp := range s.spaces {
-		for _, en := range sp.entries {
+		sp.each(func(en *entry) {
 			if en.clock.past {
-				continue
+				return
 			}
 			for _, spec := range fresh {
 				if spec.space.index != i || en.cells == nil || en.cells[spec.slot] == nil || en.cells[spec.slot].empty() {
@@ -223,7 +225,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 					to.last = en.last
 				}
 			}
-		}
+		})
 	}
 }
 
@@ -256,7 +258,7 @@ func (e *Engine) armDevice(rs *ruleState, spec *cellSpec, device string) {
 	if c == nil {
 		c = &clock{device: device, time: e.now, seen: e.now, armed: true}
 		if rs.space.devices {
-			l.clocks[device] = c
+			l.add(c)
 		}
 	}
 	en := rs.space.obtain(c, key)
