@@ -209,7 +209,7 @@ func (b *builder) scope() string {
 	if b.readsRecordings() {
 		return b.rule.id
 	}
-	return fmt.Sprintf("%q %q %q %q %q", m.source, m.measurement, m.device, m.tags, b.rule.by)
+	return fmt.Sprintf("%q %q %q %q %q %v", m.source, m.measurement, m.device, m.tags, b.rule.by, m.attributes)
 }
 
 func exampleOf(name string) string {

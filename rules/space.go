@@ -87,7 +87,7 @@ func (s *Set) nameOf(name string, ev *event.Event) (string, bool) {
 	case "measurement":
 		return ev.Measurement, ev.Measurement != ""
 	}
-	return ev.Tag(name)
+	return s.label(name, ev)
 }
 
 // lookup returns the entry of a key, nil if there is none.
