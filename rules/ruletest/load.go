@@ -56,7 +56,7 @@ func RuleFiles(names []string, _ *configs.Config) (*rules.Set, error) {
 		}
 		files = append(files, rules.File{Name: name, Data: b})
 	}
-	return rules.Load(files, rules.Options{})
+	return rules.Load(files, rules.Options{ReadFile: os.ReadFile})
 }
 
 // File is a test file that was loaded and checked.
