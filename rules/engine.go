@@ -17,6 +17,7 @@ type Engine struct {
 	lanes     []*lane      // as set.lanes
 	spaces    []*space     // as set.spaces
 	schedule  schedule
+	desk      desk // who is told of alerts
 
 	expr *expression.Scope // the current event, for expressions
 	text *expression.Scope // the event of a transition, for templates
@@ -78,7 +79,7 @@ type Derived struct {
 // NewEngine returns an engine for a partition of the log. It has no rules
 // until it meets a rule set in the log, or is restored.
 func NewEngine(partition int) *Engine {
-	e := &Engine{partition: partition}
+	e := &Engine{partition: partition, desk: newDesk()}
 	e.use(&Set{byID: map[string]*rule{}, slots: expression.NewTable(), texts: expression.NewTable()})
 	return e
 }
@@ -152,7 +153,11 @@ func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
 		switch m.Record {
 		case event.Tick:
 			e.tick(emit)
-		case event.AlertFact, event.Operation:
+		case event.AlertFact:
+		case event.Operation:
+			if !e.scratch {
+				e.operation(m.Payload)
+			}
 		case event.RuleSet:
 			if !e.scratch {
 				e.takeOver(m.Payload, emit)
@@ -162,6 +167,9 @@ func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
 			for j := range events {
 				e.event(cause{b.Position(&events[j]), &events[j]}, emit)
 			}
+		}
+		if len(e.desk.over) > 0 {
+			e.followUp(emit)
 		}
 	}
 }

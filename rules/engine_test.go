@@ -25,6 +25,7 @@ type line struct {
 	source string
 	record *event.Recorded
 	starts bool // weir begins to listen
+	decide *event.Decision
 }
 
 func f(name string, v any) event.Field {
@@ -72,6 +73,8 @@ func batch(t testing.TB, seq uint64, lines ...line) *event.Batch {
 			m.Record = event.Started
 		case l.rules != "":
 			m.Record, m.Payload = event.RuleSet, payloadOf(t, l.rules)
+		case l.decide != nil:
+			m.Record, m.Payload = event.Operation, decision(t, m.Received, *l.decide)
 		case l.record != nil:
 			m.Record = event.Recording
 		case l.device == "":
@@ -132,7 +135,11 @@ func story(out []rules.Derived) []string {
 	return lines
 }
 
+// group returns a rule as a file; what has groups is one.
 func group(rule string) string {
+	if strings.HasPrefix(rule, "groups:") {
+		return rule
+	}
 	return "groups:\n  - name: g\n    rules:\n      - " + strings.ReplaceAll(strings.TrimSpace(rule), "\n", "\n        ") + "\n"
 }
 

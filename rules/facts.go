@@ -100,7 +100,13 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 		e.act(a, fact)
 	}
 	id := a.id + "/" + state
-	if notice != "" {
+	switch notice {
+	case "":
+	case event.NoticeRepeat:
+		id += "/" + notice + "/" + itoa(e.now)
+	case event.NoticeEscalation:
+		id += "/" + notice + "/" + itoa(int64(a.notice.escalated))
+	default:
 		id += "/" + notice
 	}
 	return Derived{
@@ -109,17 +115,11 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 	}
 }
 
-// decide finds out whether anybody is told of a transition.
-func (e *Engine) decide(a *alert, fact *event.Alert) {
-	if a.past {
-		fact.Suppressed = event.SuppressedBackfill
-	}
-}
-
 // act renders what a transition causes.
 func (e *Engine) act(a *alert, fact *event.Alert) {
-	for i := range a.rs.rule.actions {
-		act := &a.rs.rule.actions[i]
+	all := a.acts(fact)
+	for i := range all {
+		act := &all[i]
 		if fact.State == event.Firing && !act.firing || fact.State == event.Resolved && !act.resolved {
 			continue
 		}

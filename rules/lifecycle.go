@@ -33,6 +33,7 @@ type alert struct {
 	id       string            // since it fires
 	labels   map[string]string // since it fires
 	event    []byte            // the event that speaks for the phase, see appendCause
+	notice   notice            // since it fires
 }
 
 // holds is called when a rule's expression is true for an entry.
@@ -100,7 +101,7 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 	}
 	if a.past && !a.en.clock.historic { // what began in the past is so now
 		a.past = false
-		emit(e.transition(a, event.Firing, at, c, event.NoticeResumed))
+		e.resume(a, at, c, emit)
 	}
 }
 
@@ -145,6 +146,8 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 	a.id = incident(a.rs.rule, a.en.key, a.starts, a.en.begin(a.rs.rule.id, at))
 	a.past = a.en.clock.historic && !a.rs.rule.past
 	emit(e.transition(a, event.Firing, at, c, ""))
+	e.enter(a)
+	e.mayExceed(a, c, emit)
 }
 
 // begin counts the incidents of a rule that began at a time before this one.
@@ -163,6 +166,9 @@ func (en *entry) begin(rule string, at int64) int {
 func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {
 	e.forget(a)
 	emit(e.transition(a, event.Resolved, max(at, a.starts), c, ""))
+	if f := e.desk.flaps[flapKeyOf(a)]; f != nil && f.marked {
+		e.stir(f)
+	}
 }
 
 // endAlert ends an alert because its rule, or what it was about, is gone; the
@@ -183,6 +189,7 @@ func (e *Engine) forget(a *alert) {
 		a.rs.stats.Pending--
 	} else {
 		a.rs.stats.Firing--
+		e.leave(a)
 	}
 }
 

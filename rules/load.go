@@ -46,6 +46,7 @@ type loader struct {
 	options *Options
 	groups  map[string]place
 	records map[string]bool      // names of all records
+	targets []target             // of all inhibits
 	cells   map[string]*cellSpec // by identity
 	calls   map[string]int32     // numbers of functions, by identity
 	errs    strict.Errors
@@ -102,6 +103,7 @@ func (l *loader) checkGroup(g *groupSpec) {
 		l.addf(g.Pos, "", "group %q has no rules", g.Name.Value)
 	}
 	l.checkMatch(g.Match)
+	l.limit(g)
 	for _, e := range g.Labels { // templates are compiled for each rule, which reports what is wrong with them
 		l.checkLabelName(e)
 	}
@@ -199,7 +201,7 @@ func (l *loader) refuse(r *rule, spec *ruleSpec) {
 	if r.kind != KindRecord {
 		return
 	}
-	for _, key := range []string{"for", "clear", "keep_firing_for", "labels", "annotations", "actions"} {
+	for _, key := range alertKeys() {
 		if at, ok := spec.Keys[key]; ok {
 			l.addf(at, "remove it, or make the rule an alert", "a record has no %s", key)
 		}
@@ -305,6 +307,7 @@ func (l *loader) alert(r *rule, spec *ruleSpec) {
 			r.actions = append(r.actions, a)
 		}
 	}
+	l.notices(r, spec, names)
 }
 
 func (l *loader) duration(key string, d duration) time.Duration {

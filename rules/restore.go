@@ -33,9 +33,13 @@ func (e *Engine) Restore(snapshot []byte) error {
 		}
 		n.use(set)
 	}
+	if err := n.restoreDesk(&r); err != nil {
+		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
+	}
 	if err := n.restoreRecords(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}
+	n.rebuildDesk()
 	for _, sp := range n.spaces {
 		sp.each(n.plan) // entries of which nothing is left stay, as they do in an engine that is not restarted
 	}
@@ -223,18 +227,11 @@ func (e *Engine) restoreEntry(in *restoring) error {
 
 func (e *Engine) restoreAlert(en *entry, r *reader) error {
 	id := r.text()
-	a := &alert{en: en, phase: phase(r.byte()), past: r.byte() == 1, active: r.varint(), starts: r.varint(), cleared: r.varint(), deadline: r.varint(), id: r.text()}
-	if n := r.count(2); n > 0 {
-		a.labels = make(map[string]string, n)
-		for range n {
-			k := r.text()
-			a.labels[k] = r.text()
-		}
+	a, err := r.alert()
+	if err != nil || r.err != nil {
+		return err
 	}
-	a.event = []byte(r.text())
-	if r.err != nil {
-		return nil
-	}
+	a.en = en
 	rule := e.set.byID[id]
 	switch {
 	case rule == nil || rule.kind != KindAlert:
@@ -242,15 +239,9 @@ func (e *Engine) restoreAlert(en *entry, r *reader) error {
 	case a.phase < pending || a.phase > clearing:
 		return fmt.Errorf("an alert of %s is in phase %d", id, a.phase)
 	}
-	if _, _, err := decodeCause(a.event); err != nil {
-		return fmt.Errorf("the event of an alert of %s: %w", id, err)
-	}
 	a.rs = e.rules[rule.index]
 	if a.rs.space != en.space || en.alert(a.rs) != nil {
 		return fmt.Errorf("it holds two alerts of %s for %q", id, en.key)
-	}
-	if a.labels == nil && a.phase != pending {
-		a.labels = map[string]string{}
 	}
 	en.add(a)
 	if a.phase == pending {
@@ -259,4 +250,21 @@ func (e *Engine) restoreAlert(en *entry, r *reader) error {
 		a.rs.stats.Firing++
 	}
 	return nil
+}
+
+// alert reads what appendAlert wrote behind the rule.
+func (r *reader) alert() (*alert, error) {
+	a := &alert{phase: phase(r.byte()), past: r.byte() == 1, active: r.varint(), starts: r.varint(), cleared: r.varint(), deadline: r.varint(), id: r.text()}
+	if labels := r.labels(); len(labels) > 0 || a.phase != pending {
+		a.labels = labels
+	}
+	a.event = []byte(r.text())
+	a.notice = r.notice()
+	if r.err != nil {
+		return a, nil
+	}
+	if _, _, err := decodeCause(a.event); err != nil {
+		return nil, fmt.Errorf("the event of an alert: %w", err)
+	}
+	return a, nil
 }

@@ -37,6 +37,12 @@ type rule struct {
 	labels      []namedText
 	annotations []namedText
 	actions     []action
+
+	shadow   bool          // it evaluates without acting
+	repeat   time.Duration // after which it is told again; 0: never
+	escalate []escalation  // in the order of their times
+	inhibits []*inhibition
+	flapping *flapping // nil: it may come and go as often as it likes
 }
 
 func (r *rule) info() Info {
@@ -61,6 +67,7 @@ func (r *rule) info() Info {
 		}
 		i.Actions = append(i.Actions, a.info())
 	}
+	r.notices(&i)
 	return i
 }
 

@@ -65,6 +65,11 @@ type Info struct {
 	Send          []string            `json:"send,omitempty"` // the sinks of Actions
 	Actions       []ActionInfo        `json:"actions,omitempty"`
 	Compiled      bool                `json:"compiled"` // runs without expr's VM
+	Repeat        Duration            `json:"repeat,omitempty"`
+	Escalate      []EscalationInfo    `json:"escalate,omitempty"`
+	Inhibit       []InhibitInfo       `json:"inhibit,omitempty"`
+	Flapping      *FlappingInfo       `json:"flapping,omitempty"`
+	Limit         int                 `json:"limit,omitempty"` // of its group
 }
 
 // ActionInfo describes what transitions of an alert cause: Send or MQTT is set.
@@ -117,6 +122,9 @@ type Set struct {
 	attributes *attributes.Table // what is known about devices; may be nil
 	tables     []string          // names of the files that say it
 
+	limits    map[string]limitSpec     // by group
+	inhibited map[string][]*inhibition // by the id of the rule that is inhibited
+
 	functions []*function // that expressions call, by number
 	lanes     []laneSpec
 	spaces    []*spaceSpec
@@ -133,6 +141,7 @@ func Load(files []File, o Options) (*Set, error) {
 		byID:    map[string]*rule{},
 		slots:   expression.NewTable(),
 		texts:   expression.NewTable(),
+		limits:  map[string]limitSpec{},
 	}
 	if o.Sources != nil && s.options.Sources == nil {
 		s.options.Sources = []string{}
@@ -153,6 +162,7 @@ func Load(files []File, o Options) (*Set, error) {
 		l.file(f.Name, &specs[i])
 	}
 	l.cycles()
+	l.inhibitions()
 	if o.recorded == nil && len(l.errs) == 0 {
 		l.seal(specs)
 	}
@@ -164,6 +174,7 @@ func Load(files []File, o Options) (*Set, error) {
 		r.index = i
 	}
 	s.arrange()
+	s.arrangeNotices()
 	return s, nil
 }
 

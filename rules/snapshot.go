@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"maps"
 	"slices"
 )
 
@@ -13,12 +12,14 @@ import (
 //
 //	"weir rules\n"  version byte
 //	partition  log time  hold  excuse  payload of the rule set ("" for none)
+//	who is told: see desk.appendBinary
 //	records, in any order
 //	    1  lane  device clock  flag: the clock of history that is uploaded follows, clock
 //	    2  space  key past device | the clock, for a group | count, starts (rule time n) | last event
 //	        count, cells (slot  length, cell)
 //	        count, alerts: rule phase past active starts cleared deadline id
 //	            count, labels (name text)  length, the event that speaks for it
+//	            who was told: see appendNotice
 //	    0  count of clocks  count of entries: the end
 //	CRC-32C of all before, 4 bytes
 //
@@ -67,9 +68,11 @@ func (e *Engine) appendHead(b []byte) []byte {
 	b = binary.AppendVarint(b, e.hold)
 	b = binary.AppendVarint(b, e.excuse)
 	if e.set.hash == "" {
-		return appendText(b, "")
+		b = appendText(b, "")
+	} else {
+		b = appendText(b, e.set.Marshal())
 	}
-	return appendText(b, e.set.Marshal())
+	return e.desk.appendBinary(b)
 }
 
 // saving is a snapshot that is taken bit by bit, while batches are processed.
@@ -265,9 +268,6 @@ func appendAlert(b []byte, a *alert) []byte {
 	b = binary.AppendVarint(b, a.cleared)
 	b = binary.AppendVarint(b, a.deadline)
 	b = appendText(b, a.id)
-	b = binary.AppendUvarint(b, uint64(len(a.labels)))
-	for _, k := range slices.Sorted(maps.Keys(a.labels)) {
-		b = appendText(appendText(b, k), a.labels[k])
-	}
-	return appendText(b, a.event)
+	b = appendLabels(b, a.labels)
+	return appendNotice(appendText(b, a.event), &a.notice)
 }

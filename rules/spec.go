@@ -27,6 +27,10 @@ type groupSpec struct {
 	AllowedLateness duration      `yaml:"allowed_lateness"`
 	Backfill        strict.String `yaml:"backfill"`
 
+	Repeat   duration      `yaml:"repeat"`
+	Flapping *flappingSpec `yaml:"flapping"`
+	Limit    int           `yaml:"limit"`
+
 	Interval yaml.Node `yaml:"interval"`
 }
 
@@ -48,6 +52,11 @@ type ruleSpec struct {
 	Window          *windowSpec   `yaml:"window"`
 	AllowedLateness duration      `yaml:"allowed_lateness"`
 	Backfill        strict.String `yaml:"backfill"`
+
+	Repeat   duration       `yaml:"repeat"`
+	Escalate []escalateSpec `yaml:"escalate"`
+	Inhibit  []inhibitSpec  `yaml:"inhibit"`
+	Flapping *flappingSpec  `yaml:"flapping"`
 
 	Mode yaml.Node `yaml:"mode"`
 }

@@ -28,11 +28,15 @@ type Stats struct {
 	Rules        []RuleStats `json:"rules"`         // in the order of their ids
 	RejectedSets uint64      `json:"rejected_sets"` // rule set records that could not be used
 	Rejection    string      `json:"rejection,omitempty"`
+
+	RejectedOperations uint64 `json:"rejected_operations"` // operators' decisions that could not be used
+	OperationRejection string `json:"operation_rejection,omitempty"`
 }
 
 // Stats returns the counts.
 func (e *Engine) Stats() Stats {
 	s := Stats{Rules: make([]RuleStats, len(e.rules)), RejectedSets: e.rejected, Rejection: e.rejection}
+	s.RejectedOperations, s.OperationRejection = e.desk.refused, e.desk.refusal
 	for i, rs := range e.rules {
 		s.Rules[i] = rs.stats
 	}
@@ -72,6 +76,44 @@ type Status struct {
 	Clearing time.Time         `json:"cleared_at,omitzero"` // when the clear condition was met, while keep_firing_for runs
 	Due      time.Time         `json:"due_at,omitzero"`     // when its timer is due: it fires then, or is resolved
 	Event    *event.AlertCause `json:"event,omitempty"`     // that speaks for its state
+
+	// What follows is of alerts that fire. Suppressed and Reason say why nobody
+	// was told, or is not told again: see event.Alert.
+	Told       bool             `json:"told,omitempty"`   // people were told that it fires
+	ToldAt     time.Time        `json:"told_at,omitzero"` // last, in log time
+	Suppressed string           `json:"suppressed,omitempty"`
+	Reason     string           `json:"reason,omitempty"`
+	Silences   []string         `json:"silenced_by,omitempty"` // ids of the silences that are about it now
+	Acked      *Acknowledgement `json:"acked,omitempty"`
+	Escalated  int              `json:"escalated,omitempty"` // steps of escalate that were taken
+}
+
+// Acknowledgement says who looks after an alert.
+type Acknowledgement struct {
+	By      string    `json:"by,omitempty"`
+	Comment string    `json:"comment,omitempty"`
+	At      time.Time `json:"at"` // log time
+}
+
+// notices says who was told of an alert that fires.
+func (s *Status) notices(e *Engine, a *alert) {
+	n := &a.notice
+	s.Told, s.Suppressed, s.Reason, s.Escalated = n.told, n.mute.why, n.mute.reason, n.escalated
+	if n.told {
+		s.ToldAt = utc(n.latest)
+	}
+	if n.ack != nil {
+		s.Acked = &Acknowledgement{n.ack.by, n.ack.comment, utc(n.ack.at)}
+	}
+	if len(e.desk.silences) == 0 {
+		return
+	}
+	names := e.facets(a)
+	for _, sl := range e.desk.silences {
+		if sl.holds(e.now, names.get) {
+			s.Silences = append(s.Silences, sl.decision.ID)
+		}
+	}
 }
 
 // Active returns the alerts that are pending or firing, in the order of their
@@ -85,6 +127,7 @@ func (e *Engine) Active() []Status {
 			s.State = event.Pending
 		} else {
 			s.StartsAt = utc(a.starts)
+			s.notices(e, a)
 		}
 		if a.phase == clearing {
 			s.Clearing = utc(a.cleared)

@@ -41,6 +41,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 			e.endAlert(a, a.en.clock.silent(e.now), emit)
 		}
 	}
+	e.endFlaps(set, emit)
 	e.saving = nil
 	old := *e
 	e.use(set)
@@ -54,6 +55,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	if fresh := e.unknown(&old); len(fresh) > 0 && e.history != nil {
 		e.rebuild(fresh)
 	}
+	e.inheritDesk(emit)
 	e.armAbsent()
 	for _, sp := range e.spaces {
 		sp.each(e.settleEntry)

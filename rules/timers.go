@@ -22,7 +22,19 @@ func (e *Engine) pass(to int64, emit func(Derived)) {
 	if to <= e.hold {
 		return
 	}
-	for len(e.schedule) > 0 && e.schedule[0].due < to {
+	for {
+		due := never
+		if len(e.schedule) > 0 {
+			due = e.schedule[0].due
+		}
+		if at := e.desk.nextAlarm(); at < min(due, to) {
+			e.now = max(e.now, min(max(at, e.hold), to-1))
+			e.ring(to, emit)
+			continue
+		}
+		if due >= to {
+			return
+		}
 		en := e.schedule[0]
 		if due := en.trueDue(); due > en.due {
 			if due == never {
@@ -35,6 +47,9 @@ func (e *Engine) pass(to int64, emit func(Derived)) {
 		}
 		e.now = max(e.now, min(max(en.due, e.hold), to-1))
 		e.silence(en, emit)
+		if len(e.desk.over) > 0 {
+			e.followUp(emit)
+		}
 	}
 }
 
