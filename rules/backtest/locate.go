@@ -192,7 +192,8 @@ func (r *runner) inForce(ctx context.Context, s *span) (*rules.Set, error) {
 	}
 	if at <= s.until {
 		// Behind the known place it is one of those that follow, if there are any.
-		if found, err := lastSet(ctx, s.partition, at, s.until, s.to); err != nil || found != nil {
+		found, err := lastSet(ctx, s, at, s.until)
+		if err != nil || found != nil {
 			return found, err
 		}
 		return known, nil
@@ -203,47 +204,42 @@ func (r *runner) inForce(ctx context.Context, s *span) (*rules.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("backtest: %w", err)
 	}
-	back, on := s.until, s.until
-	if !r.to.IsZero() && on > 0 {
-		on-- // the last batch may hold records behind the span
-	}
+	back, on := s.until, max(1, s.until)-1 // the last batch may go on behind the span
+	alone := false                         // only looking back can tell
 	for step := uint64(64); ; step *= 2 {
-		if back+1 > oldest {
-			low := oldest - 1
-			if back-low > step {
-				low = back - step
-			}
-			found, err := lastSet(ctx, s.partition, low, back, s.to)
-			if err != nil || found != nil {
+		if back >= oldest {
+			low := max(oldest-1, back-min(back, step))
+			if found, err := lastSet(ctx, s, low, back); err != nil || found != nil {
 				return found, err
 			}
 			back = low
+		} else if alone {
+			return nil, nil // if there was one, retention has removed it
 		}
-		if on < at {
+		if !alone {
 			high := min(at, on+step)
-			found, err := anySet(ctx, s.partition, on, high, s.to)
-			if err != nil {
+			if alone, err = anySet(ctx, s, on, high); err != nil {
 				return nil, err
 			}
-			if found {
-				on, known = math.MaxUint64, nil // only looking back can tell
-			} else if on = high; on >= at {
+			if on = high; !alone && on == at {
 				return known, nil
 			}
-		}
-		if back+1 <= oldest && (on >= at) {
-			return known, nil
 		}
 	}
 }
 
+// has reports whether a message of a batch stands within the span, or before it.
+func (s *span) has(b *event.Batch, message int) bool {
+	return b.Seq < s.until || b.Seq == s.until && message < before(b, s.to)
+}
+
 // lastSet returns the last usable rule set in the batches (after, until] that
-// came into force before a time.
-func lastSet(ctx context.Context, p *eventlog.Partition, after, until uint64, to int64) (*rules.Set, error) {
+// stands before the end of a span.
+func lastSet(ctx context.Context, s *span, after, until uint64) (*rules.Set, error) {
 	var found *rules.Set
-	err := eachSet(ctx, p, after, until, func(m *event.Message) bool {
-		if m.Received < to {
-			if set, err := rules.ParseSet(m.Payload); err == nil { // else the old one stayed in force
+	err := eachSet(ctx, s.partition, after, until, func(b *event.Batch, i int) bool {
+		if s.has(b, i) {
+			if set, err := rules.ParseSet(b.Messages[i].Payload); err == nil { // else the old one stayed in force
 				found = set
 			}
 		}
@@ -252,11 +248,11 @@ func lastSet(ctx context.Context, p *eventlog.Partition, after, until uint64, to
 	return found, err
 }
 
-// anySet reports whether a rule set in the batches (after, until] came into
-// force at a time or later.
-func anySet(ctx context.Context, p *eventlog.Partition, after, until uint64, from int64) (found bool, err error) {
-	err = eachSet(ctx, p, after, until, func(m *event.Message) bool {
-		found = m.Received >= from || from == math.MaxInt64
+// anySet reports whether there is a rule set in the batches (after, until]
+// behind the end of a span.
+func anySet(ctx context.Context, s *span, after, until uint64) (found bool, err error) {
+	err = eachSet(ctx, s.partition, after, until, func(b *event.Batch, i int) bool {
+		found = !s.has(b, i)
 		return !found
 	})
 	return found, err
@@ -264,7 +260,7 @@ func anySet(ctx context.Context, p *eventlog.Partition, after, until uint64, fro
 
 // eachSet calls f with the records of rule sets in the batches (after, until],
 // until it returns false.
-func eachSet(ctx context.Context, p *eventlog.Partition, after, until uint64, f func(*event.Message) bool) error {
+func eachSet(ctx context.Context, p *eventlog.Partition, after, until uint64, f func(b *event.Batch, message int) bool) error {
 	rd := p.NewReader(after, 0)
 	defer rd.Close()
 	for at := after; at < until; {
@@ -282,8 +278,8 @@ func eachSet(ctx context.Context, p *eventlog.Partition, after, until uint64, f 
 		more := true
 		at = b.Seq
 		for i := range b.Messages {
-			if m := &b.Messages[i]; at <= until && m.Record == event.RuleSet && more {
-				more = f(m)
+			if at <= until && b.Messages[i].Record == event.RuleSet && more {
+				more = f(b, i)
 			}
 		}
 		b.Release()

@@ -59,6 +59,10 @@ func (m *merge) next(ctx context.Context) (section, error) {
 		out.to = l.until(m.lanes[second].time, first < second)
 	}
 	if out.to < l.cur.to {
+		if l.cur.own == nil {
+			l.cur.split()
+			out.own = l.cur.own
+		}
 		out.Retain()
 		l.cur.from = out.to
 		l.time = max(l.time, l.cur.Messages[out.to].Received)

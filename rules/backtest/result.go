@@ -17,6 +17,9 @@ func (r *runner) report() *Report {
 		RuleSet: r.rules.Hash(), Against: r.against, WarmUp: rules.Duration(r.warmUp), Partitions: r.Log.Partitions(),
 		Rules: []RuleReport{}, Added: []Incident{}, Removed: []Incident{}, Moved: []Move{},
 	}
+	if r.from.IsZero() {
+		out.WarmUp = 0 // nothing comes before the beginning of the log
+	}
 	first, end := int64(math.MaxInt64), int64(math.MinInt64)
 	bad := 0
 	for _, p := range r.passes {

@@ -315,6 +315,7 @@ func (p *pass) take(s *section) {
 			p.ledger.begin()
 		}
 		p.count(s, b)
+		s.done()
 	}
 	if p.r.against == AgainstLog {
 		p.facts(s.Batch)

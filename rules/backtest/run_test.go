@@ -38,6 +38,7 @@ func day(t testing.TB, partitions int) *bench {
 }
 
 func TestTheReportSaysWhatDiffers(t *testing.T) {
+	logs := map[int]*bench{1: day(t, 1), 2: day(t, 2)}
 	for _, tt := range []struct {
 		name                  string
 		rules, old            []backtest.Text
@@ -64,7 +65,8 @@ func TestTheReportSaysWhatDiffers(t *testing.T) {
 				if tt.old == nil {
 					req.Against = backtest.AgainstNone
 				}
-				r := day(t, partitions).must(req)
+				logs[partitions].t = t
+				r := logs[partitions].must(req)
 				expect(t, "added", spans(r.Added), tt.added)
 				expect(t, "removed", spans(r.Removed), tt.removed)
 				expect(t, "moved", moves(r.Moved), tt.moved)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
@@ -34,7 +35,8 @@ type span struct {
 // section is some messages of a batch, in log order.
 type section struct {
 	*event.Batch
-	from, to int // the messages to evaluate
+	from, to int          // the messages to evaluate
+	own      *event.Batch // of all sections of a batch that was split, for who evaluates them
 }
 
 // How far facts are looked for behind the records that they were decided on:
@@ -89,7 +91,7 @@ func (s *source) next(ctx context.Context) (section, error) {
 				return section{}, nil
 			}
 		}
-		return section{b, 0, n}, nil
+		return section{Batch: b, to: n}, nil
 	}
 }
 
@@ -119,24 +121,35 @@ func latest(list []event.Message) int64 {
 	return t
 }
 
-// batch returns the section as a batch of its own, in which everything keeps
-// its position. It shares the memory of the whole one and must not outlive it.
-func (s *section) batch() *event.Batch {
-	if s.from == 0 && s.to == len(s.Messages) {
-		return s.Batch
-	}
+// split makes a batch ready to be given out in sections.
+func (s *section) split() {
 	b := event.NewBatch(nil)
 	b.Partition, b.Seq, b.First, b.Raw = s.Partition, s.Seq, s.First, s.Raw
 	b.Events, b.Rejects = s.Events, s.Rejects
-	if s.from == 0 {
-		b.Messages = s.Messages[:s.to:s.to]
-		return b
+	b.Messages = slices.Clone(s.Messages[:s.to])
+	clear(b.Messages[:s.from])
+	s.own = b
+}
+
+// batch returns the section as a batch of its own, in which everything keeps
+// its position: before the section stand messages that say nothing. It shares
+// the memory of the whole batch and must not outlive it. The sections of a batch
+// are for one goroutine, in their order, each followed by done.
+func (s *section) batch() *event.Batch {
+	switch {
+	case s.own != nil:
+		s.own.Messages = s.own.Messages[:s.to]
+		return s.own
+	case s.from == 0 && s.to == len(s.Messages):
+		return s.Batch
 	}
-	// A tick of the beginning of time says nothing.
-	b.Messages = make([]event.Message, s.to)
-	for i := range s.from {
-		b.Messages[i].Record = event.Tick
+	s.split()
+	return s.own
+}
+
+// done ends the work on the section.
+func (s *section) done() {
+	if s.own != nil {
+		clear(s.own.Messages[s.from:s.to]) // a publish without events
 	}
-	copy(b.Messages[s.from:], s.Messages[s.from:s.to])
-	return b
 }
