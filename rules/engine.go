@@ -133,14 +133,19 @@ func (e *Engine) Now() int64 { return e.now }
 // Process takes the next batch of the partition, in log order, and hands what
 // it derives to emit. It keeps nothing of the batch.
 func (e *Engine) Process(b *event.Batch, emit func(Derived)) {
+	e.ProcessRange(b, 0, len(b.Messages), emit)
+}
+
+// ProcessRange is Process for the messages of a batch from one index up to
+// another, for who merges several partitions.
+func (e *Engine) ProcessRange(b *event.Batch, from, to int, emit func(Derived)) {
 	e.current = b
-	e.process(b, len(b.Messages), emit)
+	e.process(b, from, to, emit)
 	e.current = nil
 }
 
-// process takes the first messages of a batch.
-func (e *Engine) process(b *event.Batch, messages int, emit func(Derived)) {
-	for i := range messages {
+func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
+	for i := from; i < to; i++ {
 		m := &b.Messages[i]
 		e.message = i
 		if m.Record == event.Started {

@@ -8,9 +8,11 @@ import (
 	"weir/ingest/event"
 )
 
-// History reads the partition's log from a log time on, up to the batch that is
-// being processed, and hands each batch to each until that returns false.
-type History func(since int64, each func(*event.Batch) bool) error
+// History reads what the engine was given from a log time on, up to the record
+// at until, without that, and hands it to each in the same order: the messages of
+// a batch from one index up to another. A replay must read the same again, so it
+// must not go by what the log holds by now. It may pass over what can't be read.
+type History func(since int64, until event.Position, each func(b *event.Batch, from, to int)) error
 
 // SetHistory says where an engine finds what happened before a rule set came
 // into force: windows that the set before did not have are filled from it.
@@ -197,19 +199,11 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 	s.scratch = true
 	s.use(e.set)
 	discard := func(Derived) {}
-	err := e.history(e.now-lookback, func(b *event.Batch) bool {
-		if e.current != nil && b.Seq >= e.current.Seq {
-			return false
-		}
-		s.process(b, len(b.Messages), discard)
-		return true
-	})
+	until := event.Position{Partition: uint16(e.current.Partition), Seq: e.current.Seq, Message: uint32(e.message)}
+	err := e.history(e.now-lookback, until, func(b *event.Batch, from, to int) { s.process(b, from, to, discard) })
 	if err != nil { // what could not be read is missing in the windows: they fill as time goes on
 		e.rejection = fmt.Sprintf("fill the windows of a rule set from the log: %v", err)
 		return
-	}
-	if e.current != nil {
-		s.process(e.current, e.message, discard)
 	}
 	for i, sp := range s.spaces {
 		sp.each(func(en *entry) {
@@ -223,6 +217,9 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 				to := e.successor(e.spaces[i], en)
 				to.cell(spec)
 				to.cells[spec.slot] = en.cells[spec.slot]
+				if a, ok := to.cells[spec.slot].(*absentCell); ok && a.over { // nobody was told
+					a.over, a.until = false, to.clock.silent(e.now)-to.space.lane.lateness
+				}
 				if to.last == nil {
 					to.last = en.last
 				}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"weir/configs"
 	"weir/configs/strict"
@@ -94,6 +95,7 @@ type ruleConsumer struct {
 	engine *rules.Engine
 
 	// only Handle's goroutine:
+	ctx     context.Context // of the call
 	out     []byte
 	n       int
 	err     error
@@ -105,17 +107,32 @@ type ruleConsumer struct {
 	want    atomic.Pointer[rules.Set] // the set that the config says
 	started chan struct{}
 	once    sync.Once
-	broken  atomic.Bool // the engine is ahead of what was appended: its state must not be saved
+	broken  atomic.Bool // the engine is not what the log makes of it: its state must not be saved
 }
 
-// errBroken is returned once derived records could not be appended: the engine
-// has moved on without them, and only a restart from the last snapshot is right.
-var errBroken = errors.New("derived records could not be appended; a restart evaluates them again")
+// errBroken is returned once derived records could not be appended, or the log
+// could not be read for new windows, because weir stops: the engine has moved on
+// without them, and only a restart from the last snapshot is right.
+var errBroken = errors.New("weir stopped while rules were evaluated; a restart evaluates them again")
 
 func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer, want *rules.Set, log *slog.Logger) *ruleConsumer {
 	rc := &ruleConsumer{partition: p, ring: r, mark: c, engine: rules.NewEngine(p.ID()), log: log, started: make(chan struct{})}
 	rc.want.Store(want)
+	rc.engine.SetHistory(rc.history)
 	return rc
+}
+
+// history reads what came before a new rule set.
+func (c *ruleConsumer) history(since int64, until event.Position, each func(b *event.Batch, from, to int)) error {
+	began := time.Now()
+	err := history(c.ctx, c.log, c.partition, since, until, each)
+	if c.ctx.Err() != nil {
+		c.broken.Store(true) // the windows are not what they should be: they are filled again after the restart
+	}
+	if err == nil {
+		c.log.Info("windows of new rules are filled from the log", "partition", c.partition.ID(), "since", time.Unix(0, since).UTC(), "took", time.Since(began).Round(time.Millisecond))
+	}
+	return err
 }
 
 // Start finds out what an earlier run had derived after its cursor was saved:
@@ -202,6 +219,7 @@ func (c *ruleConsumer) enact(ctx context.Context, s *rules.Set) error {
 // Handle evaluates the rules on the batches.
 func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (event.Outcome, error) {
 	var out event.Outcome
+	c.ctx = ctx
 	for _, b := range batches {
 		if c.broken.Load() {
 			return out, errBroken
@@ -209,6 +227,9 @@ func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (even
 		c.mu.Lock()
 		c.engine.Process(b, c.emit)
 		c.mu.Unlock()
+		if c.broken.Load() {
+			return out, errBroken
+		}
 		if err := c.flush(ctx); err != nil {
 			return out, err
 		}
@@ -226,6 +247,9 @@ func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (even
 
 // emit takes one derived record from the engine.
 func (c *ruleConsumer) emit(d rules.Derived) {
+	if c.broken.Load() {
+		return
+	}
 	if len(c.written) > 0 {
 		if _, ok := c.written[d.ID]; ok {
 			delete(c.written, d.ID)
@@ -275,7 +299,11 @@ func (c *ruleConsumer) Snapshot() ([]byte, error) {
 func (c *ruleConsumer) Restore(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.engine.Restore(b)
+	err := c.engine.Restore(b)
+	if errors.Is(err, rules.ErrOldSnapshot) {
+		err = fmt.Errorf("%w: %w", eventlog.ErrDamagedState, err) // it is derived from the log again
+	}
+	return err
 }
 
 // reset forgets all state, for a replay. The rules in force stay so until the
@@ -291,6 +319,7 @@ func (c *ruleConsumer) reset() error {
 		b.Messages = append(b.Messages, event.Message{Record: event.RuleSet, Payload: set.Marshal()})
 		c.engine.Process(b, func(rules.Derived) {})
 	}
+	c.engine.SetHistory(c.history)
 	return nil
 }
 

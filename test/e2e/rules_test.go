@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const ruledConfig = `
+mqtt: {listen: "127.0.0.1:0", anonymous: true}
+http: {listen: "127.0.0.1:0"}
+log: {partitions: 1, min_free: 1MiB}
+sources:
+  - {name: plant, topic: "plant/{device}/t"}
+rules: ["rules.yaml"]
+`
+
+func recordings(w *weir, name string) (values []string) {
+	for _, l := range w.lines("") {
+		if l.Kind == "recording" && strings.Contains(l.Topic, "/"+name+"/") {
+			values = append(values, fmt.Sprint(l.Device, "=", l.Fields["value"]))
+		}
+	}
+	return values
+}
+
+// rule returns a file of one rule.
+func rule(text string) string { return "groups: [{name: g, rules: [" + text + "]}]\n" }
+
+// A window of a rule that is new holds what the log has of its time.
+func TestANewRuleKnowsWhatCameBeforeIt(t *testing.T) {
+	hot := `{alert: Hot, expr: "x > 1000"}`
+	w := start(t, t.TempDir(), map[string]string{"weir.yaml": ruledConfig, "rules.yaml": rule(hot)})
+	c := connect(t, w.mqtt(), "d1", nil)
+	for _, x := range []int{10, 20, 30} {
+		c.say("plant/d1/t", fmt.Sprintf(`{"x":%d}`, x))
+	}
+	c.say("plant/d2/t", `{"x": 7}`)
+	w.edit("rules.yaml", rule(hot+`, {record: mean, expr: 'avg_over_time(x, "10m")'}`))
+	until(t, "the rules are reloaded", func() bool { return strings.Contains(w.log.String(), "rules reloaded") })
+	c.say("plant/d1/t", `{"x": 100}`)
+	c.say("plant/d2/t", `{"x": 9}`)
+	until(t, "both averages are recorded", func() bool { return len(recordings(w, "mean")) == 2 })
+	want := "[d1=40 d2=8]" // (10+20+30+100)/4 and (7+9)/2
+	if got := fmt.Sprint(recordings(w, "mean")); got != want {
+		t.Errorf("recorded %s, want %s", got, want)
+	}
+
+	// The whole log again gives the same recordings, which are there already.
+	replay(t, w, "rules")
+	c.say("plant/d1/t", `{"x": 100}`)
+	until(t, "one more average is recorded", func() bool { return len(recordings(w, "mean")) > 2 })
+	if got, want := fmt.Sprint(recordings(w, "mean")), "[d1=40 d2=8 d1=52]"; got != want {
+		t.Errorf("after a replay of the log there are %s, want %s", got, want)
+	}
+}
+
+func replay(t *testing.T, w *weir, consumer string) {
+	t.Helper()
+	resp, err := http.Post(w.url("/api/v1/consumers/"+consumer+"/replay?from=all"), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		t.Fatalf("replay of %s: %s", consumer, resp.Status)
+	}
+}
