@@ -97,6 +97,9 @@ func (r *Runner) Seek(ctx context.Context, seq uint64, reset func() error) error
 		if err != nil {
 			return fmt.Errorf("seek %s to %d: %w", r.cfg.Name, seq, err)
 		}
+		if r.saving != nil { // its cursor is that of before
+			r.giveUpSaving(errGivenUp)
+		}
 		if reset != nil {
 			if err := reset(); err != nil {
 				return fmt.Errorf("seek %s to %d: %w", r.cfg.Name, seq, err)

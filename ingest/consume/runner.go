@@ -54,7 +54,7 @@ type Config struct {
 	Start     Start
 
 	MaxMessages int           // in one call of Handle; default 20,000
-	SaveEvery   time.Duration // between two saves of the cursor; default 1 s, 5 s with a state
+	SaveEvery   time.Duration // between two saves of the cursor; default 1 s, 5 s with a state, or longer if that takes long to save
 	RetryMin    time.Duration // first wait after a failure; default 100 ms
 	RetryMax    time.Duration // longest wait; default 30 s
 	MaxAttempts int           // for a MessageError; default 5
@@ -65,9 +65,10 @@ type Config struct {
 
 // Runner runs one consumer in one partition.
 type Runner struct {
-	cfg      Config
-	stateful Stateful // nil if it isn't
-	part     string
+	cfg         Config
+	stateful    Stateful    // nil if it isn't
+	incremental Incremental // nil if it isn't
+	part        string
 
 	mu struct {
 		sync.Mutex
@@ -79,6 +80,8 @@ type Runner struct {
 	// only Run's goroutine:
 	cursor  eventlog.Cursor
 	saved   time.Time
+	every   time.Duration // between two saves
+	saving  *saving       // the snapshot on its way; nil if none is
 	dirty   bool
 	moved   bool // Seek was called
 	unsaved bool // the last attempt to save failed, and the log says so
@@ -119,7 +122,8 @@ func New(cfg Config) *Runner {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Logger = cfg.Logger.With("consumer", cfg.Name, "partition", cfg.Partition.ID())
-	return &Runner{cfg: cfg, stateful: s, part: strconv.Itoa(cfg.Partition.ID()), requests: make(chan request)}
+	inc, _ := cfg.Handler.(Incremental)
+	return &Runner{cfg: cfg, stateful: s, incremental: inc, every: cfg.SaveEvery, part: strconv.Itoa(cfg.Partition.ID()), requests: make(chan request)}
 }
 
 // Name returns the consumer's name.
@@ -174,8 +178,15 @@ func (r *Runner) Run(ctx context.Context) error {
 		r.saveIfDue(ctx, false)
 		r.serve(ctx)
 	}
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	wait := 5 * time.Second
+	if r.incremental != nil {
+		wait = saveWait
+	}
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
+	if r.saving != nil {
+		r.giveUpSaving(errGivenUp)
+	}
 	r.saveIfDue(sctx, true)
 	return nil
 }
@@ -287,9 +298,12 @@ func (r *Runner) gather(ctx context.Context) ([]*event.Batch, error) {
 
 // waitNext waits for a batch, but no longer than the next save or request.
 func (r *Runner) waitNext(ctx context.Context) (*event.Batch, error) {
-	wait := r.cfg.SaveEvery
-	if r.dirty {
-		wait = max(time.Millisecond, r.cfg.SaveEvery-time.Since(r.saved))
+	wait := r.every
+	switch {
+	case r.saving != nil:
+		wait = time.Millisecond
+	case r.dirty:
+		wait = max(time.Millisecond, r.every-time.Since(r.saved))
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -321,29 +335,59 @@ func (r *Runner) lose(d *eventlog.Damage) {
 // saveIfDue saves the cursor, and the state with it. It is tried again at the
 // next turn when it fails.
 func (r *Runner) saveIfDue(ctx context.Context, now bool) {
-	if !r.dirty || !now && time.Since(r.saved) < r.cfg.SaveEvery {
+	if r.saving != nil {
+		r.continueSaving()
+		return
+	}
+	if !r.dirty || !now && time.Since(r.saved) < r.every {
 		return
 	}
 	r.saved = time.Now()
-	if err := r.save(ctx); err != nil {
-		if ctx.Err() == nil && !r.unsaved {
-			r.unsaved = true
-			r.cfg.Logger.Error("cursor was not saved: it is tried again; after a crash the consumer would repeat more", "err", err)
+	save := r.save
+	if r.incremental != nil && !now {
+		save = r.beginSaving
+	}
+	if err := save(ctx); err != nil {
+		if ctx.Err() == nil {
+			r.notSaved(err)
 		}
 		return
 	}
+	if r.saving == nil {
+		r.savedAgain()
+		r.dirty = false
+	}
+}
+
+// notSaved says, once, that saving fails.
+func (r *Runner) notSaved(err error) {
+	if !r.unsaved {
+		r.unsaved = true
+		r.cfg.Logger.Error("cursor was not saved: it is tried again; after a crash the consumer would repeat more", "err", err)
+	}
+}
+
+func (r *Runner) savedAgain() {
 	if r.unsaved {
 		r.unsaved = false
 		r.cfg.Logger.Info("cursor is saved again")
 	}
-	r.dirty = false
+}
+
+// sync waits until the handler's effects are done.
+func (r *Runner) sync(ctx context.Context) error {
+	if s, ok := r.cfg.Handler.(Syncer); ok {
+		return s.Sync(ctx)
+	}
+	return nil
 }
 
 func (r *Runner) save(ctx context.Context) error {
-	if s, ok := r.cfg.Handler.(Syncer); ok {
-		if err := s.Sync(ctx); err != nil {
-			return err
-		}
+	if r.incremental != nil {
+		return r.saveWhole(ctx)
+	}
+	if err := r.sync(ctx); err != nil {
+		return err
 	}
 	r.cursor.Saved = time.Now().UTC()
 	if r.stateful == nil {

@@ -1,13 +1,10 @@
 package eventlog
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"strconv"
 	"strings"
 	"time"
@@ -35,10 +32,6 @@ type Cursor struct {
 func (c Cursor) Imbalance() int64 {
 	return int64(c.Records-c.Start) - int64(c.Delivered+c.Filtered+c.Dead+c.Lost)
 }
-
-// ErrDamagedState is wrapped by LoadState's error when what was saved can't be
-// read: the state must be derived from the log again.
-var ErrDamagedState = errors.New("the saved state is damaged")
 
 // ErrNoCursor is returned by LoadCursor and LoadState when nothing was saved.
 var ErrNoCursor = errors.New("the consumer has no cursor yet")
@@ -108,57 +101,13 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// SaveState keeps a consumer's state together with the cursor it belongs to:
-// after a crash either both are the new ones or both the old ones.
-func (l *Log) SaveState(ctx context.Context, c Cursor, state []byte) error {
-	head, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("save the state of %s: %w", c.Consumer, err)
-	}
-	body := binary.LittleEndian.AppendUint32(make([]byte, 0, 8+len(head)+len(state)), uint32(len(head)))
-	body = append(append(body, head...), state...)
-	body = binary.LittleEndian.AppendUint32(body, crc32.Checksum(body, castagnoli))
-	if _, err := l.state.Put(ctx, jetstream.ObjectMeta{Name: cursorKey(c.Consumer, c.Partition)}, bytes.NewReader(body)); err != nil {
-		return fmt.Errorf("save the state of %s: %w", c.Consumer, err)
-	}
-	return l.SaveCursor(ctx, c)
-}
-
-// LoadState returns the state that was saved last and its cursor, or ErrNoCursor.
-func (l *Log) LoadState(ctx context.Context, consumer string, partition int) (Cursor, []byte, error) {
-	var c Cursor
-	body, err := l.state.GetBytes(ctx, cursorKey(consumer, partition))
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return c, nil, ErrNoCursor
-	}
-	if err != nil {
-		// In the process every chunk that is there comes at once.
-		if l.emb != nil && Unavailable(err) || errors.Is(err, jetstream.ErrDigestMismatch) {
-			err = fmt.Errorf("%w: %w", ErrDamagedState, err)
-		}
-		return c, nil, fmt.Errorf("load the state of %s: %w", consumer, err)
-	}
-	if len(body) < 8 || crc32.Checksum(body[:len(body)-4], castagnoli) != binary.LittleEndian.Uint32(body[len(body)-4:]) {
-		return c, nil, fmt.Errorf("load the state of %s: its checksum is wrong: %w", consumer, ErrDamagedState)
-	}
-	n := int(binary.LittleEndian.Uint32(body))
-	body = body[4 : len(body)-4]
-	if n > len(body) {
-		return c, nil, fmt.Errorf("load the state of %s: it is cut short: %w", consumer, ErrDamagedState)
-	}
-	if err := json.Unmarshal(body[:n], &c); err != nil {
-		return c, nil, fmt.Errorf("load the state of %s: %w", consumer, err)
-	}
-	return c, body[n:], nil
-}
-
 // ForgetConsumer removes a consumer's cursor and state, so that it starts anew.
 func (l *Log) ForgetConsumer(ctx context.Context, consumer string, partition int) error {
 	key := cursorKey(consumer, partition)
 	if err := l.cursors.Delete(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fmt.Errorf("forget the cursor of %s: %w", consumer, err)
 	}
-	if err := l.state.Delete(ctx, key); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+	if err := l.forgetState(ctx, key); err != nil {
 		return fmt.Errorf("forget the state of %s: %w", consumer, err)
 	}
 	return nil

@@ -97,6 +97,7 @@ type Log struct {
 	cursors jetstream.KeyValue
 	meta    jetstream.KeyValue
 	state   jetstream.ObjectStore
+	sides   sides
 	dead    jetstream.Stream
 
 	closeOnce sync.Once

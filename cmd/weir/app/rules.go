@@ -295,13 +295,32 @@ func (c *ruleConsumer) Snapshot() ([]byte, error) {
 	return c.engine.Snapshot()
 }
 
-// Restore sets the engine's state.
+// BeginSnapshot begins a snapshot of the engine's state.
+func (c *ruleConsumer) BeginSnapshot() error {
+	if c.broken.Load() {
+		return errBroken
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.engine.BeginSnapshot()
+	return nil
+}
+
+// NextSnapshot returns the next piece of it.
+func (c *ruleConsumer) NextSnapshot(b []byte, size int) ([]byte, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.NextSnapshot(b, size)
+}
+
+// Restore sets the engine's state. That of an earlier version of weir is derived
+// from the log again.
 func (c *ruleConsumer) Restore(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.engine.Restore(b)
 	if errors.Is(err, rules.ErrOldSnapshot) {
-		err = fmt.Errorf("%w: %w", eventlog.ErrDamagedState, err) // it is derived from the log again
+		err = fmt.Errorf("%w: %w", eventlog.ErrDamagedState, err)
 	}
 	return err
 }
