@@ -37,6 +37,7 @@ type Engine struct {
 	saving *saving // the snapshot that is being taken bit by bit; nil if none is
 
 	history History      // may be nil
+	watch   *watch       // nil unless somebody asks why
 	current *event.Batch // that is processed
 	message int          // of it
 	scratch bool         // it rebuilds the state of another engine: rule sets of the log are not its business
@@ -182,6 +183,9 @@ func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
 // event evaluates the rules that can match an event.
 func (e *Engine) event(c cause, emit func(Derived)) {
 	b := e.bucket(c.ev)
+	if e.watch != nil {
+		e.watch.event(e, c)
+	}
 	if b.empty {
 		return
 	}
@@ -202,6 +206,9 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 			e.touchClock(p.lane, clk)
 		}
 		clk, at, v := p.lane.arrive(clk, b.stream, time, c.ev.Received, e.now)
+		if e.watch != nil && v != inOrder {
+			e.watch.arrived(e, p.lane, clk, at, c, v)
+		}
 		switch v {
 		case late:
 			e.late++
@@ -336,6 +343,9 @@ func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
 		}
 		if cl.feed(e.expr, at) {
 			e.feedStamp(spec)
+			if e.watch != nil {
+				e.watch.fed(e, spec, v.en, at, c)
+			}
 		}
 		if a, ok := cl.(*absentCell); ok && e.excused() {
 			a.until = e.excusedUntil(v.en)
@@ -383,12 +393,18 @@ func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c ca
 	} else {
 		if v = e.visit(p, rs.space, clk, at, c, emit); !v.ok {
 			rs.stats.Skipped++
+			if e.watch != nil {
+				e.watch.late(e, rs, at, c)
+			}
 			return
 		}
 		en = v.en
 	}
 	e.here, e.at, e.timed = en, at, false
 	if r.frame != nil && !e.frameEnds(rs, en, at) {
+		if e.watch != nil {
+			e.watch.collected(e, rs, en, at, c)
+		}
 		return
 	}
 	if r.kind == KindRecord {
@@ -397,6 +413,9 @@ func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c ca
 	}
 	res := r.expr.Holds(e.expr)
 	rs.count(res, r.expr, e.expr)
+	if e.watch != nil {
+		e.watch.evaluated(e, rs, en, at, c, res)
+	}
 	switch {
 	case res == expression.True:
 		if en == nil {

@@ -196,6 +196,9 @@ func (e *Engine) record(rs *ruleState, en *entry, c cause, at int64, timed bool,
 		res = expression.Failed
 	}
 	rs.count(res, r.expr, e.expr)
+	if e.watch != nil {
+		e.watch.evaluated(e, rs, en, at, c, res)
+	}
 	if res != expression.True || v.Kind() == event.Null {
 		return
 	}

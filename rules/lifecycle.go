@@ -49,6 +49,7 @@ func (e *Engine) holds(rs *ruleState, en *entry, at int64, c cause, emit func(De
 		}
 		a.event = appendCause(a.event[:0], c)
 		a.arm()
+		e.changed(a, event.Pending, at)
 		return
 	}
 	switch a.phase {
@@ -88,6 +89,7 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 		a.phase, a.cleared = clearing, max(at, a.starts)
 		a.event = appendCause(a.event[:0], c)
 		a.arm()
+		e.changed(a, StateClearing, a.cleared)
 	case clear && a.phase == firing:
 		e.resolve(a, at, c, emit)
 		return
@@ -95,6 +97,7 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 		a.phase, a.cleared = firing, 0
 		a.event = appendCause(a.event[:0], c)
 		a.arm()
+		e.changed(a, event.Firing, at)
 	case a.phase == clearing && a.deadline <= at:
 		e.resolve(a, a.deadline, c, emit)
 		return
@@ -145,6 +148,7 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 	a.event = appendCause(a.event[:0], c)
 	a.id = incident(a.rs.rule, a.en.key, a.starts, a.en.begin(a.rs.rule.id, at))
 	a.past = a.en.clock.historic && !a.rs.rule.past
+	e.changed(a, event.Firing, at)
 	emit(e.transition(a, event.Firing, at, c, ""))
 	e.enter(a)
 	e.mayExceed(a, c, emit)
@@ -165,6 +169,7 @@ func (en *entry) begin(rule string, at int64) int {
 
 func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {
 	e.forget(a)
+	e.changed(a, event.Resolved, max(at, a.starts))
 	emit(e.transition(a, event.Resolved, max(at, a.starts), c, ""))
 	if f := e.desk.flaps[flapKeyOf(a)]; f != nil && f.marked {
 		e.stir(f)
@@ -175,6 +180,7 @@ func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {
 // event is the last that spoke for it.
 func (e *Engine) endAlert(a *alert, at int64, emit func(Derived)) {
 	if a.phase == pending {
+		e.at = at
 		e.forget(a)
 		return
 	}
@@ -187,6 +193,7 @@ func (e *Engine) forget(a *alert) {
 	a.en.alerts = slices.DeleteFunc(a.en.alerts, func(b *alert) bool { return a == b })
 	if a.phase == pending {
 		a.rs.stats.Pending--
+		e.changed(a, event.Inactive, e.at)
 	} else {
 		a.rs.stats.Firing--
 		e.leave(a)

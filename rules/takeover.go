@@ -196,7 +196,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 		lookback = max(lookback, need)
 	}
 	s := NewEngine(e.partition)
-	s.scratch = true
+	s.scratch, s.watch = true, e.watch
 	s.use(e.set)
 	discard := func(Derived) {}
 	until := event.Position{Partition: uint16(e.current.Partition), Seq: e.current.Seq, Message: uint32(e.message)}

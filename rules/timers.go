@@ -221,6 +221,9 @@ func (e *Engine) evaluateTimed(rs *ruleState, en *entry, at int64, c cause, ev *
 		res = expression.Silent
 	}
 	rs.count(res, r.expr, e.expr)
+	if e.watch != nil {
+		e.watch.evaluated(e, rs, en, at, c, res)
+	}
 	if res == expression.True {
 		e.holds(rs, en, at, c, emit)
 	} else if a := en.alert(rs); a != nil {
