@@ -19,7 +19,8 @@
 // An alert is chosen when one of its actions is "send:" with this sink's name,
 // or always if Config.All is set. One that nobody is to be told of is not
 // chosen; but the end of an alert that Alertmanager was told of always is, for
-// else it would fire there for ever.
+// else it would fire there for ever. One that flaps fires until it has come to
+// rest.
 //
 // A Sink is safe for concurrent use; a Partition is its consumer of one
 // partition, for one goroutine.

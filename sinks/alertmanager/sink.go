@@ -206,6 +206,9 @@ func (p *Partition) take(s state, a *event.Alert, again bool, now time.Time) (st
 		if before == nil && (!chosen || s.prints[e.print] != nil) { // a later incident has these labels
 			return st, false
 		}
+		if a.Suppressed == event.SuppressedFlapping { // the log says how it is once it has come to rest
+			return st, false
+		}
 		if before != nil {
 			e.Labels, e.print, e.StartsAt = before.Labels, before.print, before.StartsAt
 			if before.Refused {

@@ -298,6 +298,17 @@ func TestWhatNobodyIsToBeToldOf(t *testing.T) {
 	if n := len(rc.take()); n != 1 {
 		t.Errorf("%d requests when it was over, want 1", n)
 	}
+	next := a // it flaps: Alertmanager is told of nothing until it has come to rest
+	next.ID = "later"
+	handle(t, p, l.batch(hidden(sinktest.Resolved(a), event.SuppressedFlapping), hidden(next, event.SuppressedFlapping), hidden(sinktest.Resolved(next), event.SuppressedFlapping)))
+	if posts := rc.take(); len(posts) != 0 {
+		t.Errorf("sent %+v while it flapped", posts)
+	}
+	c.add(time.Minute)
+	handle(t, p, l.batch())
+	if posts := rc.take(); len(posts) != 1 || !posts[0][0].EndsAt.After(c.at) {
+		t.Errorf("repeated %+v, want that it fires", posts)
+	}
 	handle(t, p, l.batch(hidden(sinktest.Resolved(a), event.SuppressedSilence)))
 	if posts := rc.take(); len(posts) != 1 || posts[0][0].EndsAt.After(c.at) {
 		t.Errorf("sent %+v; want that what Alertmanager knows has ended", posts)

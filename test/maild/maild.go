@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
+	"math/rand/v2"
 	"mime"
 	"mime/quotedprintable"
 	"net"
@@ -90,14 +92,24 @@ func Start(t testing.TB, opts ...Option) *Server {
 		o(s)
 	}
 	s.certify(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = l.Addr().String()
-	s.serve(l)
+	s.serve(s.listen(t))
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// listen takes a port below those that the kernel gives out by itself, so that
+// it is still free when the server comes back from an outage.
+func (s *Server) listen(t testing.TB) net.Listener {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			s.addr = l.Addr().String()
+			return l
+		}
+	}
+	t.Fatal("maild: found no free port in 100 tries")
+	return nil
 }
 
 func (s *Server) serve(l net.Listener) {
@@ -273,7 +285,7 @@ func (se *session) Auth(string) (sasl.Server, error) {
 // certify makes an authority and a certificate for 127.0.0.1.
 func (s *Server) certify(t testing.TB) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +295,7 @@ func (s *Server) certify(t testing.TB) {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(crand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
