@@ -102,6 +102,9 @@ func (l *loader) named(kind rules.Kind, group, name strict.String, at strict.Pos
 			}
 		}
 	}
+	if g, ok := strings.CutSuffix(name.Value, "/limit"); ok && kind == rules.KindAlert && slices.ContainsFunc(l.rules, func(r rules.Info) bool { return r.Group == g }) {
+		return []string{name.Value} // tells that a group has too many alerts
+	}
 	if ids == nil {
 		hint := fmt.Sprintf("the rule files have no %s rules", kind)
 		if len(known) > 0 {
