@@ -62,6 +62,9 @@ func (e *Engine) fill(key bucketKey) *bucket {
 	b := &bucket{key: key, stream: streamID(key), empty: true}
 	for _, rs := range e.rules {
 		m := &rs.rule.match
+		if !e.scope.covers(rs.rule.space) {
+			continue
+		}
 		if !admits(m.source, key.source) || !admits(m.measurement, key.measurement) {
 			continue
 		}

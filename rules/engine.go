@@ -9,6 +9,7 @@ import (
 // goroutine at a time, Active and Stats included.
 type Engine struct {
 	partition int
+	scope     Scope
 	now       int64 // log time: the latest receive time seen, ns
 	hold      int64 // until this log time no time passes in silence, see settle
 	excuse    int64 // until this log time no device is missed, see outage
@@ -165,7 +166,7 @@ func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
 				e.operation(m.Payload)
 			}
 		case event.RuleSet:
-			if !e.scratch {
+			if e.enacts(b.Partition) {
 				e.takeOver(m.Payload, emit)
 			}
 		default:

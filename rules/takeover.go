@@ -174,7 +174,7 @@ func (e *Engine) unknown(old *Engine) []*cellSpec {
 	var fresh []*cellSpec
 	for _, sp := range e.spaces {
 		for _, c := range sp.cells {
-			if was := had[c.identity]; was == nil || was.window != c.window {
+			if was := had[c.identity]; e.scope.covers(c.space) && (was == nil || was.window != c.window) {
 				fresh = append(fresh, c)
 			}
 		}
@@ -196,7 +196,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 		lookback = max(lookback, need)
 	}
 	s := NewEngine(e.partition)
-	s.scratch, s.watch = true, e.watch
+	s.scratch, s.watch, s.scope = true, e.watch, e.scope
 	s.use(e.set)
 	discard := func(Derived) {}
 	until := event.Position{Partition: uint16(e.current.Partition), Seq: e.current.Seq, Message: uint32(e.message)}
@@ -232,7 +232,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 func (e *Engine) armAbsent() {
 	for _, rs := range e.rules {
 		for _, spec := range rs.rule.cells {
-			if spec.kind != absentKind {
+			if spec.kind != absentKind || !e.scope.covers(spec.space) {
 				continue
 			}
 			for _, device := range e.expected(rs.rule) {
