@@ -28,7 +28,7 @@ func rulesBacktest(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("backtest", flag.ContinueOnError)
 	at := placeFlags(fs)
 	asJSON := fs.Bool("json", false, "print the report as JSON")
-	from := fs.String("from", "", "the first `time`: RFC 3339, a day, or back from now such as -24h; default: where the log begins")
+	from := fs.String("from", "", "the first `time`: RFC 3339, a day, or back from now such as 24h; default: where the log begins")
 	to := fs.String("to", "", "the first `time` that is left out; default: the end of the log")
 	var against []string
 	fs.Func("against", "`what` to compare with: rule files (again for more; quote *), log: what was decided live, none; default: the rules in force", func(s string) error {
@@ -39,7 +39,7 @@ func rulesBacktest(ctx context.Context, c *call) error {
 	limit := fs.Int("limit", backtest.DefaultLimit, "list at most `n` incidents of each kind; 0 lists all")
 	failOnChange := fs.Bool("fail-on-change", false, "exit with 1 if an incident differs")
 	names, err := c.flags(fs, "Say what rule files would have done with what is in the log, and how that differs from the rules in force. Without files: those of the config.",
-		"weir rules backtest -c weir.yaml --from -7d rules/cold-room.yaml")
+		"weir rules backtest -c weir.yaml --from 7d rules/cold-room.yaml")
 	if err != nil {
 		return err
 	}
