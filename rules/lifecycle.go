@@ -33,14 +33,17 @@ type alert struct {
 	id       string            // since it fires
 	labels   map[string]string // since it fires
 	event    []byte            // the event that speaks for the phase, see appendCause
-	notice   notice            // since it fires
+	notice   *notice           // since it fires; before that unnoticed
 }
+
+// unnoticed is what is known about all alerts that are pending. It never changes.
+var unnoticed = &notice{}
 
 // holds is called when a rule's expression is true for an entry.
 func (e *Engine) holds(rs *ruleState, en *entry, at int64, c cause, emit func(Derived)) {
 	a := en.alert(rs)
 	if a == nil {
-		a = &alert{rs: rs, en: en, phase: pending, active: at, deadline: never}
+		a = &alert{rs: rs, en: en, phase: pending, active: at, deadline: never, notice: unnoticed}
 		en.add(a)
 		rs.stats.Pending++
 		if rs.rule.hold == 0 {
@@ -141,7 +144,7 @@ func after(t, d int64) int64 {
 }
 
 func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
-	a.phase, a.starts = firing, at
+	a.phase, a.starts, a.notice = firing, at, &notice{}
 	a.arm()
 	a.rs.stats.Pending--
 	a.rs.stats.Firing++

@@ -106,7 +106,7 @@ func (e *Engine) ring(to int64, emit func(Derived)) {
 
 // setAlarm sets when an alert is repeated or escalated.
 func (e *Engine) setAlarm(a *alert) {
-	at, r, n := never, a.rs.rule, &a.notice
+	at, r, n := never, a.rs.rule, a.notice
 	if n.told && n.ack == nil && n.mute == (mute{}) {
 		if r.repeat > 0 {
 			at = after(n.latest, int64(r.repeat))
@@ -130,7 +130,7 @@ func (e *Engine) remind(a *alert, to int64, emit func(Derived)) {
 	if err != nil {
 		return
 	}
-	c, r, n := cause{pos, &ev}, a.rs.rule, &a.notice
+	c, r, n := cause{pos, &ev}, a.rs.rule, a.notice
 	e.here, e.at, e.timed = a.en, e.now, true
 	switch {
 	case n.escalated < len(r.escalate) && after(n.first, int64(r.escalate[n.escalated].after)) <= e.now:

@@ -79,7 +79,7 @@ func detached(a *alert, sp *space, key string) *alert {
 	return &alert{
 		rs: a.rs, en: &entry{space: sp, key: key, clock: &clock{device: key}, next: never, at: -1},
 		phase: firing, active: a.active, starts: a.starts, deadline: never, id: a.id, labels: maps.Clone(a.labels),
-		event: slices.Clone(a.event), notice: notice{told: true, escalated: a.notice.escalated},
+		event: slices.Clone(a.event), notice: &notice{told: true, escalated: a.notice.escalated},
 	}
 }
 

@@ -259,7 +259,10 @@ func (r *reader) alert() (*alert, error) {
 		a.labels = labels
 	}
 	a.event = []byte(r.text())
-	a.notice = r.notice()
+	a.notice = unnoticed
+	if n := r.notice(); a.phase != pending {
+		a.notice = &n
+	}
 	if r.err != nil {
 		return a, nil
 	}

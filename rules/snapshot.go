@@ -269,5 +269,5 @@ func appendAlert(b []byte, a *alert) []byte {
 	b = binary.AppendVarint(b, a.deadline)
 	b = appendText(b, a.id)
 	b = appendLabels(b, a.labels)
-	return appendNotice(appendText(b, a.event), &a.notice)
+	return appendNotice(appendText(b, a.event), a.notice)
 }

@@ -97,7 +97,7 @@ type Acknowledgement struct {
 
 // notices says who was told of an alert that fires.
 func (s *Status) notices(e *Engine, a *alert) {
-	n := &a.notice
+	n := a.notice
 	s.Told, s.Suppressed, s.Reason, s.Escalated = n.told, n.mute.why, n.mute.reason, n.escalated
 	if n.told {
 		s.ToldAt = utc(n.latest)
