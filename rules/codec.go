@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"weir/ingest/event"
 )
@@ -16,6 +17,10 @@ import (
 //
 // Numbers are varints, texts have their length before them.
 func appendCause(b []byte, c cause) []byte {
+	if cap(b) == 0 { // it is kept: in as little memory as it takes
+		var buf [256]byte
+		return slices.Clone(appendCause(buf[:0], c))
+	}
 	b = binary.AppendUvarint(b, uint64(c.at.Partition))
 	b = binary.AppendUvarint(b, c.at.Seq)
 	b = binary.AppendUvarint(b, uint64(c.at.Message))
