@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"weir/configs/strict"
 )
@@ -120,10 +121,17 @@ func (c *Config) RuleFiles() ([]string, error) {
 		if len(names) == 0 && plainFile(g.Value) { // it was there when the config was checked
 			return nil, strict.Errors{{File: c.File, Pos: g.Pos, Msg: fmt.Sprintf("rules: there is no file %q", g.Value)}}
 		}
+		if !plainFile(g.Value) { // tests of rules may stand beside the rules
+			names = slices.DeleteFunc(names, isRuleTest)
+		}
 		all = append(all, names...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
+}
+
+func isRuleTest(name string) bool {
+	return strings.HasSuffix(name, ".test.yaml") || strings.HasSuffix(name, ".test.yml")
 }
 
 func (c *Config) glob(pattern string) ([]string, error) {

@@ -65,7 +65,7 @@ func (e *Engine) fill(key bucketKey) *bucket {
 		if !e.scope.covers(rs.rule.space) {
 			continue
 		}
-		if !admits(m.source, key.source) || !admits(m.measurement, key.measurement) {
+		if !key.recording && !admits(m.source, key.source) || !admits(m.measurement, key.measurement) { // a recording has no source
 			continue
 		}
 		if key.recording && !contains(rs.rule.recordings(), key.measurement) || !key.recording && rs.rule.derived {

@@ -342,13 +342,17 @@ func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
 		if spec.kind == frameKind {
 			continue // evaluate touches it, once the others are fed
 		}
-		if cl.feed(e.expr, at) {
+		a, absent := cl.(*absentCell)
+		excused := absent && e.excused()
+		changes := cl.next() <= at && !excused // by itself, at this very time
+		fed := cl.feed(e.expr, at)
+		if fed || changes {
 			e.feedStamp(spec)
-			if e.watch != nil {
-				e.watch.fed(e, spec, v.en, at, c)
-			}
 		}
-		if a, ok := cl.(*absentCell); ok && e.excused() {
+		if fed && e.watch != nil {
+			e.watch.fed(e, spec, v.en, at, c)
+		}
+		if excused {
 			a.until = e.excusedUntil(v.en)
 			continue
 		}
@@ -401,7 +405,13 @@ func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c ca
 		}
 		en = v.en
 	}
+	if en != nil && !rs.space.devices {
+		at = max(at, en.clock.time) // a device of the group may be behind it
+	}
 	e.here, e.at, e.timed = en, at, false
+	if en != nil {
+		e.at = max(at, en.clock.time) // windows have come so far
+	}
 	if r.frame != nil && !e.frameEnds(rs, en, at) {
 		if e.watch != nil {
 			e.watch.collected(e, rs, en, at, c)

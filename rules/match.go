@@ -96,7 +96,7 @@ func admits(values []string, v string) bool { return values == nil || contains(v
 
 // holds reports whether an event meets all conditions.
 func (m *match) holds(ev *event.Event) bool {
-	return admits(m.source, ev.Source) && admits(m.measurement, ev.Measurement) && m.holdsWithin(ev)
+	return (ev.Rule != "" || admits(m.source, ev.Source)) && admits(m.measurement, ev.Measurement) && m.holdsWithin(ev)
 }
 
 // holdsWithin is holds for an event whose source and measurement are known to match.

@@ -110,9 +110,6 @@ func (r *rule) reads() []expression.Ref {
 // reaches it, so that a rule about devices is not disturbed by what others
 // derive.
 func (r *rule) recordings() []string {
-	if r.match.source != nil {
-		return nil
-	}
 	if r.match.measurement != nil {
 		return r.match.measurement
 	}

@@ -63,6 +63,9 @@ func (e *Engine) silence(en *entry, emit func(Derived)) {
 	to := en.clock.silent(e.now) - en.space.lane.lateness
 	if en.holder() {
 		e.release(en.space.lane, en.clock, to, emit)
+		if en = en.clock.entry; en == nil {
+			return
+		}
 	}
 	e.timers(en, to, true, emit)
 	e.settleEntry(en)
