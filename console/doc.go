@@ -7,7 +7,13 @@
 //	GET    /metrics                        Prometheus text format
 //	GET    /api/v1/devices                 ?prefix= &source= &online= &limit= &after=
 //	GET    /api/v1/devices/{id}
-//	GET    /api/v1/alerts                  pending and firing
+//	GET    /api/v1/alerts                  pending and firing, and who was told
+//	GET    /api/v1/alerts/history          newline-delimited HistoryLine; ?since= &rule= &key= &id= &limit=
+//	POST   /api/v1/alerts/{id}/ack         acknowledges it; a JSON object with by and comment, or nothing
+//	DELETE /api/v1/alerts/{id}/ack         takes that back
+//	GET    /api/v1/silences                those that have not ended
+//	POST   /api/v1/silences                {"matchers": ["alertname=FreezerWarm"], "for": "2h", "by": ..., "comment": ...}
+//	DELETE /api/v1/silences/{id}           ends it; ?by=
 //	GET    /api/v1/rules                   the rules in force
 //	POST   /api/v1/rules/backtest          a backtest.Request; newline-delimited BacktestLine
 //	GET    /api/v1/consumers               cursor, lag and state of each

@@ -34,11 +34,14 @@ type Deps struct {
 
 	Runners func() []*consume.Runner // the consumers that run
 	Alerts  func() []rules.Status    // the pending and the firing ones
+	Decide  Decide                   // on alerts
 	Rules   func() []Rule            // those in force
 	Ready   func() error             // why weir takes no messages, or nil
 	Healthy func() error             // what has stopped for good, or nil
 
 	Sources func() []string // names of those in force
+
+	Silences func() []event.Decision // those that have not ended
 
 	Backtest Backtest // not nil: works without a running weir too
 
@@ -83,6 +86,12 @@ func New(deps Deps) *Server {
 	mux.HandleFunc("GET /api/v1/devices", s.listDevices)
 	mux.HandleFunc("GET /api/v1/devices/{id...}", s.showDevice)
 	mux.HandleFunc("GET /api/v1/alerts", s.listAlerts)
+	mux.HandleFunc("GET /api/v1/alerts/history", s.alertHistory)
+	mux.HandleFunc("POST /api/v1/alerts/{id}/ack", s.ackAlert)
+	mux.HandleFunc("DELETE /api/v1/alerts/{id}/ack", s.unackAlert)
+	mux.HandleFunc("GET /api/v1/silences", s.listSilences)
+	mux.HandleFunc("POST /api/v1/silences", s.addSilence)
+	mux.HandleFunc("DELETE /api/v1/silences/{id}", s.expireSilence)
 	mux.HandleFunc("GET /api/v1/rules", s.listRules)
 	mux.HandleFunc("POST /api/v1/rules/backtest", s.backtest)
 	mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)

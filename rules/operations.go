@@ -7,8 +7,8 @@ import (
 	"weir/ingest/event"
 )
 
-// maxSilences bounds what a partition keeps.
-const maxSilences = 1000
+// MaxSilences is how many silences that have not ended a partition keeps.
+const MaxSilences = 1000
 
 // silence is a silence that has not ended. Log time decides.
 type silence struct {
@@ -108,9 +108,9 @@ func (e *Engine) beginSilence(d event.Decision) {
 	if i < len(e.desk.silences) && e.desk.silences[i].decision.ID == d.ID {
 		e.endSilence(e.desk.silences[i])
 	}
-	if len(e.desk.silences) >= maxSilences {
+	if len(e.desk.silences) >= MaxSilences {
 		e.desk.refused++
-		e.desk.refusal = fmt.Sprintf("silence %s: there are %d silences already", d.ID, maxSilences)
+		e.desk.refusal = fmt.Sprintf("silence %s: there are %d silences already", d.ID, MaxSilences)
 		return
 	}
 	e.desk.silences = slices.Insert(e.desk.silences, i, s)

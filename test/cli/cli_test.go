@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "ready": ready, "publish": publish, "await": await,
+			"status": status, "ready": ready, "publish": publish, "await": await, "ackall": ackAll, "expireall": expireAll,
 		},
 	})
 }
@@ -129,5 +129,39 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s: no output like %s within %v; last:\n%s%s", strings.Join(args[1:], " "), args[0], patience, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 		}
+	}
+}
+
+// ackAll acknowledges the alerts about a key, as otto, by the ids that weir lists.
+func ackAll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ackall CONFIG KEY")
+	}
+	each(ts, []string{"alerts", "list", "-c", args[0]}, " "+args[1]+" ", -1, []string{"alerts", "ack", "-c", args[0], "--by", "otto", "--comment", "on it"})
+}
+
+// expireAll ends all silences, as otto.
+func expireAll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: expireall CONFIG")
+	}
+	each(ts, []string{"silences", "list", "-c", args[0]}, "active", 0, []string{"silences", "expire", "-c", args[0], "--by", "otto"})
+}
+
+// each runs a command with one column of every line of a list that has a text
+// in it; column -1 is the last.
+func each(ts *testscript.TestScript, list []string, text string, column int, do []string) {
+	ts.Check(ts.Exec("weir", list...))
+	found := false
+	for _, line := range strings.Split(ts.ReadFile("stdout"), "\n") {
+		if !strings.Contains(line, text) {
+			continue
+		}
+		words := strings.Fields(line)
+		found = true
+		ts.Check(ts.Exec("weir", append(append([]string(nil), do...), words[(column+len(words))%len(words)])...))
+	}
+	if !found {
+		ts.Fatalf("weir %s: no line has %q", strings.Join(list, " "), text)
 	}
 }

@@ -330,12 +330,13 @@ func (c *ruleConsumer) Restore(b []byte) error {
 func (c *ruleConsumer) reset() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	set := c.engine.Set()
+	set, silences := c.engine.Set(), decisions(c.engine)
 	c.engine = rules.NewEngine(c.partition.ID())
 	if set.Len() > 0 {
 		b := event.NewBatch(nil)
 		b.Partition = c.partition.ID()
 		b.Messages = append(b.Messages, event.Message{Record: event.RuleSet, Payload: set.Marshal()})
+		b.Messages = append(b.Messages, silences...)
 		c.engine.Process(b, func(rules.Derived) {})
 	}
 	c.engine.SetHistory(c.history)

@@ -54,6 +54,8 @@ func commands() []command {
 		{"rules", "check|test|backtest", "check rule files, test them, say what they would have done", runRules},
 		{"events", "tail|replay", "follow the log, or make a consumer read it again", runEvents},
 		{"dead-letters", "list|show|replay|drop", "look at what could not be delivered, and repair it", runDeadLetters},
+		{"alerts", "list|history|ack|unack", "show alerts and what became of them, and acknowledge them", runAlerts},
+		{"silences", "list|add|expire", "tell nobody of some alerts for a time", runSilences},
 		{"devices", "list|show", "show the devices that have been heard of", runDevices},
 		{"audit", "", "balance the books: received = delivered + filtered + dead-lettered + lost + pending", runAudit},
 		{"users", "hash", "hash a password for the users file", runUsers},
