@@ -128,8 +128,8 @@ func stream(r *rand.Rand, minutes int) []message {
 			out = append(out, message{"plant/" + d.site + "/" + d.name, string(b), at, m})
 		}
 	}
-	for _, d := range all { // the clocks of all come to the end
-		b, _ := json.Marshal(map[string]any{"seq": len(out), "ts": begin.Add(time.Duration(minutes) * time.Minute).UnixMilli()})
+	for _, d := range all { // the clocks of all, and of what is recorded of them, come to the end
+		b, _ := json.Marshal(map[string]any{"seq": len(out), "temperature": 20, "ts": begin.Add(time.Duration(minutes) * time.Minute).UnixMilli()})
 		out = append(out, message{"plant/" + d.site + "/" + d.name, string(b), minutes, minutes})
 	}
 	return out
