@@ -130,7 +130,7 @@ func newMessageLine(b *event.Batch, i int, cause string) Line {
 	m := &b.Messages[i]
 	l := Line{Position: event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: uint32(i)}, Kind: kind(m.Record),
 		Received: time.Unix(0, m.Received).UTC(), Topic: strings.Clone(m.Topic), Client: strings.Clone(m.Client), Error: cause}
-	if m.Record != event.Tick {
+	if m.Record != event.Tick && m.Record != event.Started {
 		l.Payload = payload(m.Payload)
 	}
 	if m.Record == event.AlertFact {

@@ -16,6 +16,9 @@ const (
 // yet. One for grouped rules goes by the rule sets of partition 0 alone.
 func (e *Engine) SetScope(s Scope) { e.scope = s }
 
+// Scope returns which rules the engine evaluates.
+func (e *Engine) Scope() Scope { return e.scope }
+
 // covers reports whether an engine evaluates the rules of a space.
 func (s Scope) covers(sp *spaceSpec) bool {
 	return s == AllRules || sp.grouped() == (s == GroupedRules)

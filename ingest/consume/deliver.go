@@ -17,6 +17,10 @@ import (
 // batches in hand are not its next ones any more.
 var errMoved = errors.New("the consumer was moved")
 
+// ErrLater is returned by a Handler that waits for something else to happen: the
+// same batches again shortly. It is no failure.
+var ErrLater = errors.New("later")
+
 // deliver hands batches to the consumer until they are dealt with. It returns
 // an error only when ctx ends first, or errMoved.
 func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
@@ -31,6 +35,12 @@ func (r *Runner) deliver(ctx context.Context, batches []*event.Batch) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, ErrLater) {
+			if err := r.pause(ctx, r.cfg.RetryMin, 0); err != nil {
+				return err
+			}
+			continue
 		}
 		var me *event.MessageError
 		if errors.As(err, &me) && holds(work, me.Batch, me.Message) && !names(dead, me.Batch, me.Message) && r.blame(work[me.Batch].Seq, me.Message) {

@@ -96,6 +96,15 @@ func (l *Log) SaveStateFrom(ctx context.Context, c Cursor, state io.Reader) erro
 	return l.SaveCursor(ctx, c)
 }
 
+// SaveSharedState keeps a state that the runs of a consumer in all partitions
+// share; they save their cursors themselves. LoadState returns it for partition 0.
+func (l *Log) SaveSharedState(ctx context.Context, consumer string, state []byte) error {
+	if err := l.saveState(ctx, Cursor{Consumer: consumer}, bytes.NewReader(state)); err != nil {
+		return fmt.Errorf("save the state of %s: %w", consumer, err)
+	}
+	return nil
+}
+
 func (l *Log) saveState(ctx context.Context, c Cursor, state io.Reader) error {
 	key := cursorKey(c.Consumer, c.Partition)
 	old, err := l.inUse(ctx, key)

@@ -67,3 +67,27 @@ func replay(t *testing.T, w *weir, consumer string) {
 		t.Fatalf("replay of %s: %s", consumer, resp.Status)
 	}
 }
+
+// So does one that groups devices of several partitions.
+func TestANewGroupedRuleKnowsWhatCameBeforeItInAllPartitions(t *testing.T) {
+	hot := `{alert: Hot, expr: "x > 1000"}`
+	w := start(t, t.TempDir(), map[string]string{"weir.yaml": strings.Replace(ruledConfig, "partitions: 1", "partitions: 3", 1), "rules.yaml": rule(hot)})
+	c := connect(t, w.mqtt(), "d1", nil)
+	for i := range 12 {
+		c.say(fmt.Sprintf("plant/d%d/t", i), `{"x": 10}`)
+	}
+	w.edit("rules.yaml", rule(hot+`, {record: total, by: [], expr: 'sum_over_time(x, "10m")'}`))
+	until(t, "the rules are reloaded", func() bool { return strings.Contains(w.log.String(), "rules reloaded") })
+	c.say("plant/d1/t", `{"x": 5}`)
+	c.say("plant/d7/t", `{"x": 3}`)
+	until(t, "both totals are recorded", func() bool { return len(recordings(w, "total")) == 2 })
+	if got, want := fmt.Sprint(recordings(w, "total")), "[=125 =128]"; got != want {
+		t.Errorf("recorded %s, want %s", got, want)
+	}
+	replay(t, w, "rules-groups")
+	c.say("plant/d1/t", `{"x": 1}`)
+	until(t, "one more total is recorded", func() bool { return len(recordings(w, "total")) > 2 })
+	if got, want := fmt.Sprint(recordings(w, "total")), "[=125 =128 =129]"; got != want {
+		t.Errorf("after a replay of the log there are %s, want %s", got, want)
+	}
+}

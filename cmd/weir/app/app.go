@@ -49,6 +49,7 @@ type App struct {
 	rings      []*ring.Ring
 	committers []*eventlog.Committer
 	rulers     []*ruleConsumer
+	groups     *groups // nil if the log has one partition, whose ruler does it all
 	registry   *devices.Registry
 	broker     *broker.Broker
 	sinks      []sink
@@ -243,6 +244,9 @@ func (a *App) serve(ctx, serveCtx context.Context, start func(*sync.WaitGroup, s
 			return nil
 		}
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
 	for i, c := range a.rulers {
 		if err := c.listen(ctx); err != nil {
 			return fmt.Errorf("begin to listen: %w", err)
@@ -374,12 +378,17 @@ func (a *App) settled() bool {
 			return false
 		}
 	}
+	grouped, waits := false, false
 	for _, r := range a.runners {
-		if s := r.Status(); s.Lag > 0 && s.State != "retrying" {
+		s := r.Status()
+		switch {
+		case s.Consumer == consumerGroups: // it waits for each partition once it has taken all of one
+			grouped, waits = true, waits || s.Lag == 0
+		case s.Lag > 0 && s.State != "retrying":
 			return false
 		}
 	}
-	return true
+	return waits || !grouped
 }
 
 func (a *App) behind() []string {
@@ -475,6 +484,9 @@ func (a *App) alerts() []rules.Status {
 	all := []rules.Status{}
 	for _, c := range a.rulers {
 		all = append(all, c.active()...)
+	}
+	if a.groups != nil {
+		all = append(all, a.groups.active()...)
 	}
 	return all
 }

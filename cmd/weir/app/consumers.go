@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,12 +13,14 @@ import (
 	"weir/ingest/consume"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
+	"weir/rules"
 	"weir/sinks/mqtt"
 )
 
 // Names of the built-in consumers. Sinks have the names that the config gives them.
 const (
 	consumerRules   = "rules"
+	consumerGroups  = "rules-groups"
 	consumerDevices = "devices"
 	consumerActions = "actions"
 	consumerPrint   = "terminal"
@@ -27,6 +30,12 @@ const (
 func (a *App) openConsumers(ctx context.Context) error {
 	metrics := consume.NewMetrics()
 	a.metrics.MustRegister(metrics.Collectors()...)
+	if a.events.Partitions() > 1 {
+		var err error
+		if a.groups, err = a.openGroups(ctx); err != nil {
+			return err
+		}
+	}
 	for i := range a.events.Partitions() {
 		p := a.events.Partition(i)
 		add := func(name string, h consume.Handler, start consume.Start, change func(*consume.Config)) {
@@ -39,6 +48,12 @@ func (a *App) openConsumers(ctx context.Context) error {
 		rc := newRuleConsumer(p, a.rings[i], a.committers[i], a.rules, a.log)
 		a.rulers = append(a.rulers, rc)
 		add(consumerRules, rc, consume.Start{}, nil)
+		if a.groups != nil {
+			rc.engine.SetScope(rules.DeviceRules)
+			add(consumerGroups, groupsIn{a.groups, i}, consume.Start{}, func(c *consume.Config) {
+				c.RetryMin, c.SaveEvery = groupsLater, groupsSave*time.Duration(a.events.Partitions())
+			})
+		}
 		add(console.DecodeConsumer, decodeHandler{}, consume.Start{}, nil)
 		add(consumerDevices, a.registry.Partition(i), consume.Start{}, nil)
 		add(consumerActions, mqtt.NewActions(a.broker), consume.Start{}, nil)
@@ -93,6 +108,9 @@ func (decodeHandler) Handle(_ context.Context, batches []*event.Batch) (event.Ou
 // seek makes a consumer read again from a place, in every partition that the
 // place concerns.
 func (a *App) seek(ctx context.Context, name string, from console.From) error {
+	if name == consumerGroups && a.groups != nil {
+		return a.seekGroups(ctx, from)
+	}
 	found := false
 	for _, r := range a.runners {
 		if r.Name() != name {

@@ -44,7 +44,7 @@ func (a *App) decide(ctx context.Context, d event.Decision) error {
 		}
 	}
 	for deadline := time.Now().Add(effectWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if !slices.ContainsFunc(a.rulers, func(c *ruleConsumer) bool { return c.logTime() < at }) {
+		if !slices.ContainsFunc(a.rulers, func(c *ruleConsumer) bool { return c.logTime() < at }) && (a.groups == nil || a.groups.logTime() >= at) {
 			break
 		}
 	}

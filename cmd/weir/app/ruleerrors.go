@@ -19,8 +19,8 @@ const (
 // group/name.
 func (a *App) ruleTotals() map[string]rules.RuleStats {
 	sums := map[string]rules.RuleStats{}
-	for _, rc := range a.rulers {
-		for _, r := range rc.stats().Rules {
+	for _, s := range a.ruleStats() {
+		for _, r := range s.Rules {
 			t := sums[r.Rule]
 			t.Rule, t.Kind = r.Rule, r.Kind
 			t.Evaluations += r.Evaluations
@@ -38,6 +38,18 @@ func (a *App) ruleTotals() map[string]rules.RuleStats {
 		}
 	}
 	return sums
+}
+
+// ruleStats returns the counts of all engines.
+func (a *App) ruleStats() []rules.Stats {
+	var all []rules.Stats
+	for _, rc := range a.rulers {
+		all = append(all, rc.stats())
+	}
+	if a.groups != nil {
+		all = append(all, a.groups.stats())
+	}
+	return all
 }
 
 // rulesInForce describes the rules with what went wrong with them.

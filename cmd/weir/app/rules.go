@@ -86,37 +86,24 @@ func ruleOptions(cfg *configs.Config) rules.Options {
 // ruleConsumer evaluates the rules on one partition. What they derive goes
 // back into the same partition, before the cursor is saved.
 type ruleConsumer struct {
-	partition *eventlog.Partition
-	ring      *ring.Ring
-	mark      *eventlog.Committer
-	log       *slog.Logger
+	derivation // only Handle's goroutine
+	log        *slog.Logger
 
 	mu     sync.Mutex // guards engine: its goroutine holds it for a batch, the API for a look
 	engine *rules.Engine
 
 	// only Handle's goroutine:
 	ctx     context.Context // of the call
-	out     []byte
-	n       int
-	err     error
-	pending uint64              // ring position of what was derived last
-	written map[string]struct{} // ids of records after the cursor that an earlier run had derived
-	until   uint64              // head when that was found out
-	inForce string              // hash of the rule set that the log puts in force in the end
+	until   uint64          // head when the consumer started
+	inForce string          // hash of the rule set that the log puts in force in the end
 
 	want    atomic.Pointer[rules.Set] // the set that the config says
 	started chan struct{}
 	once    sync.Once
-	broken  atomic.Bool // the engine is not what the log makes of it: its state must not be saved
 }
 
-// errBroken is returned once derived records could not be appended, or the log
-// could not be read for new windows, because weir stops: the engine has moved on
-// without them, and only a restart from the last snapshot is right.
-var errBroken = errors.New("weir stopped while rules were evaluated; a restart evaluates them again")
-
 func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer, want *rules.Set, log *slog.Logger) *ruleConsumer {
-	rc := &ruleConsumer{partition: p, ring: r, mark: c, engine: rules.NewEngine(p.ID()), log: log, started: make(chan struct{})}
+	rc := &ruleConsumer{derivation: derivation{partition: p, ring: r, mark: c}, engine: rules.NewEngine(p.ID()), log: log, started: make(chan struct{})}
 	rc.want.Store(want)
 	rc.engine.SetHistory(rc.history)
 	return rc
@@ -140,42 +127,12 @@ func (c *ruleConsumer) history(since int64, until event.Position, each func(b *e
 // already. In a replay it also puts the rule set of the config in force if
 // another one is; at the start listen does.
 func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
-	if err := awaitDurable(ctx, c.mark, c.pending); err != nil { // before a replay: what is on its way counts
-		return err
-	}
-	c.written = map[string]struct{}{}
-	c.until = c.partition.Head().Seq
 	c.mu.Lock()
 	c.inForce = c.engine.Set().Hash()
 	c.mu.Unlock()
-	r := c.partition.NewReader(cur.Seq, cur.Records)
-	defer r.Close()
-	for {
-		b, err := r.TryNext(ctx)
-		var d *eventlog.Damage
-		if errors.As(err, &d) {
-			continue // the runner meets it again and reports it
-		}
-		if err != nil {
-			return fmt.Errorf("read what was derived already: %w", err)
-		}
-		if b == nil || b.Seq > c.until {
-			if b != nil {
-				b.Release()
-			}
-			break
-		}
-		for i := range b.Messages {
-			switch m := &b.Messages[i]; m.Record {
-			case event.AlertFact, event.Recording:
-				c.written[string([]byte(m.ID))] = struct{}{}
-			case event.RuleSet:
-				if s, err := rules.ParseSet(m.Payload); err == nil {
-					c.inForce = s.Hash()
-				}
-			}
-		}
-		b.Release()
+	var err error
+	if c.until, err = c.resume(ctx, cur.Seq, cur.Records, func(s *rules.Set) { c.inForce = s.Hash() }); err != nil {
+		return err
 	}
 	first := false
 	c.once.Do(func() {
@@ -227,9 +184,6 @@ func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (even
 		c.mu.Lock()
 		c.engine.Process(b, c.emit)
 		c.mu.Unlock()
-		if c.broken.Load() {
-			return out, errBroken
-		}
 		if err := c.flush(ctx); err != nil {
 			return out, err
 		}
@@ -245,44 +199,9 @@ func (c *ruleConsumer) Handle(ctx context.Context, batches []*event.Batch) (even
 	return out, nil
 }
 
-// emit takes one derived record from the engine.
-func (c *ruleConsumer) emit(d rules.Derived) {
-	if c.broken.Load() {
-		return
-	}
-	if len(c.written) > 0 {
-		if _, ok := c.written[d.ID]; ok {
-			delete(c.written, d.ID)
-			return
-		}
-	}
-	c.out = eventlog.AppendRecord(c.out, &event.Message{Record: d.Record, ID: d.ID, Topic: d.Topic, Payload: d.Payload, Received: d.Time})
-	c.n++
-	if c.n >= ring.MaxRecords || len(c.out) >= 256<<10 {
-		c.err = errors.Join(c.err, c.flush(context.Background()))
-	}
-}
-
-// flush appends what was derived. The ring is drained by the committer alone,
-// so waiting for space here can't wait for this consumer.
-func (c *ruleConsumer) flush(ctx context.Context) error {
-	if c.n > 0 {
-		pos, err := c.ring.Append(ctx, c.out, c.n)
-		c.out, c.n = c.out[:0], 0
-		if err != nil {
-			c.broken.Store(true)
-			return fmt.Errorf("append what the rules derived: %w", err)
-		}
-		c.pending = pos
-	}
-	err := c.err
-	c.err = nil
-	return err
-}
-
 // Sync waits until what was derived is durable.
 func (c *ruleConsumer) Sync(ctx context.Context) error {
-	return awaitDurable(ctx, c.mark, c.pending)
+	return c.durable(ctx)
 }
 
 // Snapshot returns the engine's state.
@@ -325,22 +244,28 @@ func (c *ruleConsumer) Restore(b []byte) error {
 	return err
 }
 
-// reset forgets all state, for a replay. The rules in force stay so until the
-// log says otherwise.
+// reset forgets all state, for a replay.
 func (c *ruleConsumer) reset() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	set, silences := c.engine.Set(), decisions(c.engine)
-	c.engine = rules.NewEngine(c.partition.ID())
-	if set.Len() > 0 {
-		b := event.NewBatch(nil)
-		b.Partition = c.partition.ID()
-		b.Messages = append(b.Messages, event.Message{Record: event.RuleSet, Payload: set.Marshal()})
-		b.Messages = append(b.Messages, silences...)
-		c.engine.Process(b, func(rules.Derived) {})
-	}
+	c.engine = anew(c.engine, c.partition.ID())
 	c.engine.SetHistory(c.history)
 	return nil
+}
+
+// anew returns an engine that begins a replay in the place of another: the rules
+// in force and the silences stay so until the log says otherwise.
+func anew(e *rules.Engine, partition int) *rules.Engine {
+	n := rules.NewEngine(partition)
+	n.SetScope(e.Scope())
+	if set := e.Set(); set.Len() > 0 {
+		b := event.NewBatch(nil)
+		b.Partition = partition
+		b.Messages = append(b.Messages, event.Message{Record: event.RuleSet, Payload: set.Marshal()})
+		b.Messages = append(b.Messages, decisions(e)...)
+		n.Process(b, func(rules.Derived) {})
+	}
+	return n
 }
 
 func (c *ruleConsumer) rules() []rules.Info {
