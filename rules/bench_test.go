@@ -52,6 +52,17 @@ func many(n, own int) string {
 	return b.String()
 }
 
+// alike returns n rules that all match telemetry and differ in a number or a
+// name: each %d of expr.
+func alike(n int, expr string) string {
+	var b strings.Builder
+	b.WriteString("groups:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - name: g%d\n    match: {source: plant}\n    rules: [{alert: Hot, expr: '%s'}]\n", i, fmt.Sprintf(expr, i))
+	}
+	return b.String()
+}
+
 func BenchmarkProcess(b *testing.B) {
 	const events = 2000
 	for _, bb := range []struct{ name, text string }{
@@ -66,6 +77,15 @@ func BenchmarkProcess(b *testing.B) {
 		{"rules=100,matching=10", many(100, 10)},
 		{"rules=1000,matching=10", many(1000, 10)},
 		{"rules=10000,matching=10", many(10000, 10)},
+		{"thresholds=100,true=0", alike(100, "temperature > 1%03d")},
+		{"thresholds=10000,true=0", alike(10000, "temperature > 1%05d")},
+		{"ands=10000,true=0", alike(10000, "temperature > 1%05d && humidity < 60")},
+		{"other-fields=10000", alike(10000, "temperature%d > 30")},
+		{"avg-5m", group("alert: Mean\nexpr: avg_over_time(temperature, \"5m\") > 90")},
+		{"shared-window", "groups: [{name: g, rules: [{alert: A, expr: 'avg_over_time(temperature, \"5m\") > 90'}, {alert: B, expr: 'max_over_time(temperature, \"5m\") > 90'}, {alert: C, expr: 'count_over_time(temperature, \"5m\") > 1e9'}]}]"},
+		{"absent", group("alert: Silent\nexpr: absent(\"1h\")")},
+		{"sequence", group("alert: Steps\nexpr: sequence(\"1h\", temperature > 0, temperature > 90)")},
+		{"by-site", group("alert: Site\nexpr: avg_over_time(temperature, \"5m\") > 90\nby: [site]")},
 		{"failing", group("alert: Hot\nexpr: temperature > nosuch")},
 		{"timers", group("alert: Hot\nexpr: seq % 2 == 0\nfor: 10h")},
 	} {

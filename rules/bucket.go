@@ -28,6 +28,7 @@ type lanePart struct {
 	spaces   []*space    // of the rules
 	cells    []*cellSpec // of the rules, frames last
 	always   []*ruleState
+	index    *fieldIndex // of always; nil if it is not worth while
 	byDevice map[string][]*ruleState
 	byTag    []tagIndex // in the order of their keys
 }
@@ -48,6 +49,7 @@ func (e *Engine) bucket(ev *event.Event) *bucket {
 	b := e.buckets[key]
 	if b == nil {
 		if len(e.buckets) >= maxBuckets {
+			e.book()
 			clear(e.buckets)
 		}
 		key.source, key.measurement = strings.Clone(key.source), strings.Clone(key.measurement)
@@ -73,6 +75,11 @@ func (e *Engine) fill(key bucketKey) *bucket {
 		}
 		b.empty = false
 		b.part(rs.space.lane).add(e, rs)
+	}
+	for i := range b.parts {
+		if p := &b.parts[i]; !key.recording { // a recording is known by a name that is no field's
+			p.index = newIndex(e.set, p.always)
+		}
 	}
 	return b
 }

@@ -259,9 +259,7 @@ func (e *Engine) evaluateAll(p *lanePart, clk *clock, at int64, c cause, emit fu
 		e.settleEntry(en)
 	}
 	e.expr.Begin(c.ev)
-	for _, rs := range p.always {
-		e.evaluate(p, rs, clk, at, c, emit)
-	}
+	e.evaluateAlways(p, clk, at, c, emit)
 	for _, rs := range p.byDevice[c.ev.Device] {
 		e.evaluate(p, rs, clk, at, c, emit)
 	}

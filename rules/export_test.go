@@ -14,3 +14,11 @@ func SealSnapshot(body []byte) []byte {
 
 // OpenSnapshot returns the body of a snapshot.
 func OpenSnapshot(b []byte) ([]byte, error) { return openSnapshot(b) }
+
+// SetMinIndexed sets how many rules are worth an index, and returns how many
+// were.
+func SetMinIndexed(n int) int {
+	was := minIndexed
+	minIndexed = n
+	return was
+}

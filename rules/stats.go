@@ -35,6 +35,7 @@ type Stats struct {
 
 // Stats returns the counts.
 func (e *Engine) Stats() Stats {
+	e.book()
 	s := Stats{Rules: make([]RuleStats, len(e.rules)), RejectedSets: e.rejected, Rejection: e.rejection}
 	s.RejectedOperations, s.OperationRejection = e.desk.refused, e.desk.refusal
 	for i, rs := range e.rules {

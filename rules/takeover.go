@@ -45,6 +45,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	}
 	e.endFlaps(set, emit)
 	e.saving = nil
+	e.book()
 	old := *e
 	e.use(set)
 	for _, was := range old.rules {
