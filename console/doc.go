@@ -15,6 +15,7 @@
 //	POST   /api/v1/silences                {"matchers": ["alertname=FreezerWarm"], "for": "2h", "by": ..., "comment": ...}
 //	DELETE /api/v1/silences/{id}           ends it; ?by=
 //	GET    /api/v1/rules                   the rules in force
+//	GET    /api/v1/rules/explain           why an alert fired, or did not: an explain.Report
 //	POST   /api/v1/rules/backtest          a backtest.Request; newline-delimited BacktestLine
 //	GET    /api/v1/consumers               cursor, lag and state of each
 //	GET    /api/v1/audit                   the books of each consumer and partition

@@ -44,6 +44,7 @@ type Deps struct {
 	Silences func() []event.Decision // those that have not ended
 
 	Backtest Backtest // not nil: works without a running weir too
+	Explain  Explain  // the same
 
 	// Decode adds events and rejects to a batch, by the sources in force.
 	Decode func(*event.Batch)
@@ -62,7 +63,8 @@ type Server struct {
 	deps Deps
 	mux  *http.ServeMux
 
-	testing sync.Mutex // held by the one backtest that runs
+	testing    sync.Mutex // held by the one backtest that runs
+	explaining sync.Mutex // held by the one explanation that is made
 }
 
 // New returns a server for the dependencies given.
@@ -94,6 +96,7 @@ func New(deps Deps) *Server {
 	mux.HandleFunc("DELETE /api/v1/silences/{id}", s.expireSilence)
 	mux.HandleFunc("GET /api/v1/rules", s.listRules)
 	mux.HandleFunc("POST /api/v1/rules/backtest", s.backtest)
+	mux.HandleFunc("GET /api/v1/rules/explain", s.explain)
 	mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
 	mux.HandleFunc("GET /api/v1/audit", s.audit)
 	mux.HandleFunc("GET /api/v1/events", s.events)

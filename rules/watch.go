@@ -169,7 +169,11 @@ func (w *watch) fed(e *Engine, spec *cellSpec, en *entry, at int64, c cause) {
 		v, _ := spec.arg.Value(e.expr)
 		s.Value = plain(v)
 	}
-	all := append(w.samples[spec.identity], s)
+	all := w.samples[spec.identity]
+	if n := len(all); n > 0 && e.scratch && !all[n-1].Position.Less(c.at) {
+		return // windows of a new rule set are filled from what was seen already
+	}
+	all = append(all, s)
 	switch {
 	case spec.kind == windowKind && spec.frame != nil && spec.frame.count:
 		all = all[max(0, len(all)-int(spec.frame.size)):]

@@ -289,3 +289,10 @@ func eachSet(ctx context.Context, p *eventlog.Partition, after, until uint64, f 
 	}
 	return nil
 }
+
+// SetAt returns the rule set in force in a partition after a batch, nil if there
+// is none.
+func (d *Deps) SetAt(ctx context.Context, p *eventlog.Partition, seq uint64) (*rules.Set, error) {
+	r := &runner{Deps: *d, plan: &plan{}}
+	return r.inForce(ctx, &span{partition: p, head: p.Head().Seq, until: seq, to: math.MaxInt64})
+}

@@ -465,7 +465,8 @@ func (a *App) openAPI() {
 	a.metrics.MustRegister(newCollector(a))
 	a.api = console.New(console.Deps{
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
-		Alerts: a.alerts, Silences: a.silences, Decide: a.decide, Rules: a.rulesInForce, Sources: a.sourceNames, Backtest: a.backtests(),
+		Alerts: a.alerts, Silences: a.silences, Decide: a.decide, Rules: a.rulesInForce, Sources: a.sourceNames,
+		Backtest: backtests(a.past()), Explain: explanations(a.past()),
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
 		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,
 	})

@@ -10,6 +10,7 @@ import (
 	"weir/ingest/eventlog"
 	"weir/rules"
 	"weir/rules/backtest"
+	"weir/rules/explain"
 )
 
 // backtests returns what runs backtests on a log.
@@ -19,9 +20,16 @@ func backtests(d backtest.Deps) console.Backtest {
 	}
 }
 
-// backtests returns what runs backtests beside the work that the App does.
-func (a *App) backtests() console.Backtest {
-	return backtests(backtest.Deps{
+// explanations returns what says why an alert fired, by a log.
+func explanations(d backtest.Deps) console.Explain {
+	return func(ctx context.Context, r explain.Request) (*explain.Report, error) {
+		return explain.Run(ctx, explain.Deps{Deps: d}, r)
+	}
+}
+
+// past is what looks at the log beside the work that the App does start from.
+func (a *App) past() backtest.Deps {
+	return backtest.Deps{
 		Log: a.events, Consumer: consumerRules, Options: ruleOptions(a.cfg), Gentle: true,
 		InForce: func(_ context.Context, partition int) (*rules.Set, uint64, error) {
 			for _, r := range a.runners {
@@ -32,7 +40,7 @@ func (a *App) backtests() console.Backtest {
 			}
 			return nil, 0, nil
 		},
-	})
+	}
 }
 
 // set returns the rule set in force.
@@ -42,9 +50,9 @@ func (c *ruleConsumer) set() *rules.Set {
 	return c.engine.Set()
 }
 
-// offlineBacktests returns what runs backtests on a log that nothing works on.
-func offlineBacktests(l *eventlog.Log, cfg *configs.Config) console.Backtest {
-	return backtests(backtest.Deps{
+// offlinePast is past for a log that nothing works on.
+func offlinePast(l *eventlog.Log, cfg *configs.Config) backtest.Deps {
+	return backtest.Deps{
 		Log: l, Consumer: consumerRules, Options: ruleOptions(cfg),
 		InForce: func(ctx context.Context, partition int) (*rules.Set, uint64, error) {
 			c, state, err := l.LoadState(ctx, consumerRules, partition)
@@ -60,7 +68,7 @@ func offlineBacktests(l *eventlog.Log, cfg *configs.Config) console.Backtest {
 			}
 			return e.Set(), c.Seq, nil
 		},
-	})
+	}
 }
 
 // CheckBacktest returns what is wrong with a request for a backtest, by the

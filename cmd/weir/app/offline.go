@@ -48,8 +48,9 @@ func OpenOffline(ctx context.Context, cfg *configs.Config) (*Offline, error) {
 			return nil, fmt.Errorf("load the devices: %w", err)
 		}
 	}
+	past := offlinePast(l, cfg)
 	return &Offline{
-		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode, Backtest: offlineBacktests(l, cfg)}),
+		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode, Backtest: backtests(past), Explain: explanations(past)}),
 		events:  l,
 	}, nil
 }

@@ -16,7 +16,8 @@ func runRules(ctx context.Context, c *call) error {
 		"test":  func() error { return rulesTest(c) },
 
 		"backtest": func() error { return rulesBacktest(ctx, c) },
-	}, "check", "test", "backtest")
+		"explain":  func() error { return rulesExplain(ctx, c) },
+	}, "check", "test", "backtest", "explain")
 }
 
 func rulesCheck(c *call) error {
