@@ -13,7 +13,9 @@ import (
 func programs() []string { return []string{"weir", "simulator", "firmware-sim"} }
 
 // parents are commands that have commands below them.
-func parents() []string { return []string{"rules", "events", "dead-letters", "alerts", "silences", "devices", "users"} }
+func parents() []string {
+	return []string{"rules", "events", "dead-letters", "alerts", "silences", "devices", "users"}
+}
 
 // command is a call of one of the programs.
 type command struct {
