@@ -31,6 +31,12 @@ type Stats struct {
 
 	RejectedOperations uint64 `json:"rejected_operations"` // operators' decisions that could not be used
 	OperationRejection string `json:"operation_rejection,omitempty"`
+
+	// Of the events that any rule matches:
+	Late      uint64        `json:"late"`      // evaluations that an event came too late for: behind others of its device, or its group
+	Future    uint64        `json:"future"`    // events whose own time is so far ahead that they count as of when they were received
+	Backfills uint64        `json:"backfills"` // events that are history, see BackfillAfter
+	Ahead     time.Duration `json:"ahead"`     // the furthest that an event's own time was ahead of when it was received
 }
 
 // Stats returns the counts.
@@ -38,6 +44,7 @@ func (e *Engine) Stats() Stats {
 	e.book()
 	s := Stats{Rules: make([]RuleStats, len(e.rules)), RejectedSets: e.rejected, Rejection: e.rejection}
 	s.RejectedOperations, s.OperationRejection = e.desk.refused, e.desk.refusal
+	s.Late, s.Future, s.Backfills, s.Ahead = e.late, e.future, e.backfills, time.Duration(e.ahead)
 	for i, rs := range e.rules {
 		s.Rules[i] = rs.stats
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 const ruledConfig = `
@@ -90,4 +91,27 @@ func TestANewGroupedRuleKnowsWhatCameBeforeItInAllPartitions(t *testing.T) {
 	if got, want := fmt.Sprint(recordings(w, "total")), "[=125 =128 =129]"; got != want {
 		t.Errorf("after a replay of the log there are %s, want %s", got, want)
 	}
+}
+
+func TestTheTimesOfEventsAreCounted(t *testing.T) {
+	config := strings.Replace(ruledConfig, `"plant/{device}/t"}`, `"plant/{device}/t", time: {field: ts, unit: s, max_ahead: 8760h}}`, 1)
+	w := start(t, t.TempDir(), map[string]string{"weir.yaml": config, "rules.yaml": rule(`{alert: Hot, expr: "x > 1000"}`)})
+	c := connect(t, w.mqtt(), "d1", nil)
+	now := time.Now().Unix()
+	for _, ts := range []int64{now, now - 60, now + 300, now - 3600} { // in order, late, from the future, history
+		c.say("plant/d1/t", fmt.Sprintf(`{"ts":%d,"x":1}`, ts))
+	}
+	want := []string{"late_events_total{consumer=\"rules\"} 1", "future_events_total{consumer=\"rules\"} 1", "backfill_events_total{consumer=\"rules\"} 1"}
+	until(t, "the events are counted", func() bool {
+		_, body := w.get("/metrics")
+		for _, m := range want {
+			if !strings.Contains(body, "weir_rules_"+m+"\n") {
+				return false
+			}
+		}
+		_, ahead, _ := strings.Cut(body, "weir_rules_events_ahead_seconds{consumer=\"rules\"} ")
+		var s float64
+		_, err := fmt.Sscan(ahead, &s)
+		return err == nil && s > 290 && s <= 301
+	})
 }

@@ -64,6 +64,10 @@ func newCollector(a *App) *collector {
 	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
 	add("rules_errors_total", "Evaluations that failed.", "rule")
 	add("rules_recordings_total", "Recordings of a rule.", "rule")
+	add("rules_late_events_total", "Events that came too late for rules: behind others of their device or group.", "consumer")
+	add("rules_future_events_total", "Events whose own time is so far ahead that they count as of when they were received.", "consumer")
+	add("rules_backfill_events_total", "Events that are history which a device uploads.", "consumer")
+	add("rules_events_ahead_seconds", "The furthest that an event's own time was ahead of when it was received.", "consumer")
 	add("alerts", "Alerts by state.", "rule", "state")
 	add("devices_known", "Devices that have been heard of.")
 	add("devices_online", "Devices that are online.")
@@ -150,6 +154,7 @@ func (c *collector) rules(gauge func(string, float64, ...string), count func(str
 	count("rules_reloads_total", a.counts.reloads.Load(), "done")
 	count("rules_reloads_total", a.counts.reloadErrors.Load(), "refused")
 	gauge("rules_last_reload_successful", a.counts.reloaded())
+	c.eventTime(gauge, count)
 	sums := a.ruleTotals()
 	gauge("rules_loaded", float64(len(sums)))
 	for rule, t := range sums {
@@ -161,5 +166,29 @@ func (c *collector) rules(gauge func(string, float64, ...string), count func(str
 		}
 		gauge("alerts", float64(t.Pending), rule, "pending")
 		gauge("alerts", float64(t.Firing), rule, "firing")
+	}
+}
+
+// eventTime tells how the times of events compare with those of their receipt.
+// Rules by device and rules that group devices see the same events.
+func (c *collector) eventTime(gauge func(string, float64, ...string), count func(string, uint64, ...string)) {
+	tell := func(consumer string, stats []rules.Stats) {
+		var sum rules.Stats
+		for _, s := range stats {
+			sum.Late += s.Late
+			sum.Future += s.Future
+			sum.Backfills += s.Backfills
+			sum.Ahead = max(sum.Ahead, s.Ahead)
+		}
+		count("rules_late_events_total", sum.Late, consumer)
+		count("rules_future_events_total", sum.Future, consumer)
+		count("rules_backfill_events_total", sum.Backfills, consumer)
+		gauge("rules_events_ahead_seconds", sum.Ahead.Seconds(), consumer)
+	}
+	all := c.app.ruleStats()
+	n := len(c.app.rulers)
+	tell(consumerRules, all[:n])
+	if len(all) > n {
+		tell(consumerGroups, all[n:])
 	}
 }
