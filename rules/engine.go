@@ -28,6 +28,7 @@ type Engine struct {
 	at    int64    // the time as of which they read them
 	timed bool     // no event came: time passed
 	stamp uint64   // of the event that is evaluated
+	fresh []fresh  // the latest events of entries, in the batch that is processed
 	fed   []uint64 // by function: the stamp of the last event that had a part in it
 	seen  []visit  // by space, for the event that is evaluated
 
@@ -179,6 +180,7 @@ func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
 			e.followUp(emit)
 		}
 	}
+	e.keepFresh()
 }
 
 // event evaluates the rules that can match an event.
@@ -357,7 +359,7 @@ func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
 		cl.advance(at)
 	}
 	if v.en != nil {
-		v.en.last = appendCause(v.en.last[:0], c)
+		e.remember(v.en, c)
 	}
 }
 

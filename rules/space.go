@@ -37,7 +37,8 @@ type entry struct {
 	last   []byte // the latest event, see appendCause; only if there are cells
 	next   int64  // the earliest deadline of alerts and cells, in the time of the clock
 	due    int64  // when the entry is to be looked at in silence, log time
-	at     int    // index in Engine.schedule, -1 if it is not there
+	at     int32  // index in Engine.schedule, -1 if it is not there
+	fresh  int32  // the latest event is Engine.fresh[fresh-1], and not last; 0 if it is last
 	starts []start
 	place  int32  // in space.all
 	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
@@ -246,13 +247,13 @@ func (e *Engine) reschedule(en *entry, due int64) {
 		heap.Push(&e.schedule, en)
 	case due < en.due: // one that is looked at too early is put off then, which is cheaper
 		en.due = due
-		heap.Fix(&e.schedule, en.at)
+		heap.Fix(&e.schedule, int(en.at))
 	}
 }
 
 func (e *Engine) unschedule(en *entry) {
 	if en.at >= 0 {
-		heap.Remove(&e.schedule, en.at)
+		heap.Remove(&e.schedule, int(en.at))
 	}
 }
 
@@ -291,13 +292,13 @@ func (h schedule) Less(i, j int) bool {
 
 func (h schedule) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
+	h[i].at, h[j].at = int32(i), int32(j)
 }
 
 // Push implements heap.Interface.
 func (h *schedule) Push(x any) {
 	en := x.(*entry)
-	en.at = len(*h)
+	en.at = int32(len(*h))
 	*h = append(*h, en)
 }
 

@@ -46,6 +46,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	e.endFlaps(set, emit)
 	e.saving = nil
 	e.book()
+	e.keepFresh()
 	old := *e
 	e.use(set)
 	for _, was := range old.rules {
@@ -136,7 +137,7 @@ func (e *Engine) inherit(old *Engine) {
 					to.cells = make([]cell, len(to.space.cells))
 				}
 				to.cells[spec.slot] = c
-				to.last = en.last
+				to.last = slices.Clone(en.last)
 			}
 		}
 	}

@@ -125,23 +125,9 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 	}
 }
 
-// remembered returns the latest event of an entry.
-func (en *entry) remembered() cause {
-	if len(en.last) > 0 {
-		if at, ev, err := decodeCause(en.last); err == nil {
-			return cause{at, &ev}
-		}
-	}
-	ev := &event.Event{}
-	if en.space.device {
-		ev.Device = en.key
-	}
-	return cause{ev: ev}
-}
-
 // endFrames evaluates the rules whose windows end at a time.
 func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
-	c := en.remembered()
+	c := e.remembered(en)
 	for _, rs := range en.space.rules {
 		r := rs.rule
 		if r.frame == nil || en.cells[r.ends.slot] == nil {
@@ -182,7 +168,7 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 // changeCells evaluates the rules whose cells change at a time, though no event
 // came.
 func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derived)) {
-	c := en.remembered()
+	c := e.remembered(en)
 	var changed []*cellSpec
 	for i, cl := range en.cells {
 		if cl == nil || cl.next() != at || !silence && e.waitsFor(cl) {
