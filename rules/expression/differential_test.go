@@ -8,15 +8,37 @@ import (
 	"testing"
 
 	"weir/ingest/event"
+	"weir/rules/attributes"
 )
 
 // generator writes random expressions of the hot subset.
-type generator struct{ r *rand.Rand }
+type generator struct {
+	r     *rand.Rand
+	cells bool // also cells and attributes of devices
+}
+
+// told returns options with a cell function, and a table that knows devices.
+func told(t testing.TB) (Options, *Table) {
+	t.Helper()
+	known, err := attributes.Parse("devices.yaml", []byte("devices:\n  on: {limit: 1.5, site: upon, count: 3, x: true}\n  d1: {limit: -2, c: 7}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := NewTable()
+	table.SetAttributes(known)
+	return Options{Table: table, lax: true, Functions: []string{"cell"}, Cell: func(c *Call) (CellRef, []*Error) {
+		n, _ := c.Args[0].Number()
+		return CellRef{Identity: c.Text, Number: int32(n), Kind: AnyCell}, nil
+	}}, table
+}
 
 func (g *generator) pick(of ...string) string { return of[g.r.IntN(len(of))] }
 
 func (g *generator) expr(depth int) string {
 	if depth == 0 || g.r.IntN(5) == 0 {
+		if g.cells && g.r.IntN(3) == 0 {
+			return g.pick("cell(0)", "cell(1)", "cell(2)", "limit", "site", "count", `attribute("x")`, `attribute("limit")`)
+		}
 		return g.pick("a", "b", "c", "a.b", "t", "device", `field("odd-name")`, "1", "2.5", "0", "-3", "1e18", `"on"`, `"off"`, `""`, "true", "false", "nil")
 	}
 	x := func() string { return g.expr(depth - 1) }
@@ -110,12 +132,12 @@ func dump(ev *event.Event) string {
 func TestClosuresDoWhatTheVMDoes(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	g := &generator{rand.New(rand.NewPCG(seed, 0))}
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0)), cells: true}
 	compiled, total := 0, 0
 	for range 3000 {
 		src := g.expr(1 + g.r.IntN(4))
-		table := NewTable()
-		p, errs := Compile(src, Options{Table: table, lax: true})
+		o, table := told(t)
+		p, errs := Compile(src, o)
 		if errs != nil {
 			continue // the checker knows that it cannot work
 		}
@@ -125,7 +147,12 @@ func TestClosuresDoWhatTheVMDoes(t *testing.T) {
 		}
 		compiled++
 		s := NewScope(table)
+		var values [3]event.Value
+		s.Cells = func(n int32) (event.Value, bool) { return values[n], true }
 		for range 20 {
+			for i := range values {
+				values[i] = g.value()
+			}
 			ev := g.event()
 			s.Begin(ev)
 			if d := differ(p, s); d != "" {
@@ -141,7 +168,7 @@ func TestClosuresDoWhatTheVMDoes(t *testing.T) {
 // FuzzCompile compiles any text: it must give a program or errors with places
 // in the text, and a program's closures must do what the VM does.
 func FuzzCompile(f *testing.F) {
-	g := &generator{rand.New(rand.NewPCG(1, 2))}
+	g := &generator{r: rand.New(rand.NewPCG(1, 2))}
 	for range 30 {
 		f.Add(g.expr(3), uint64(1))
 	}
@@ -168,7 +195,7 @@ func FuzzCompile(f *testing.F) {
 		if p == nil || !p.Compiled() {
 			return
 		}
-		g := &generator{rand.New(rand.NewPCG(seed, 0))}
+		g := &generator{r: rand.New(rand.NewPCG(seed, 0))}
 		s := NewScope(table)
 		for range 5 {
 			ev := g.event()
