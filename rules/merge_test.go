@@ -192,3 +192,21 @@ func TestRecordsOfEqualAndOlderTimesHaveTheirPlaceInAMerge(t *testing.T) {
 		t.Errorf("partition 0 is to go on at %+v, want message 1 of batch 2", p)
 	}
 }
+
+func TestASetKnowsWhetherItsKeysSpanPartitions(t *testing.T) {
+	for text, want := range map[string]bool{
+		"alert: A\nexpr: temperature > 30":                       false,
+		"alert: A\nexpr: temperature > 30\nby: [device, site]":   false,
+		"alert: A\nexpr: temperature > 30\nby: [site]":           true,
+		"record: a\nexpr: sum_over_time(x, \"1m\")\nby: []":      true,
+		"alert: A\nexpr: temperature > 30\nallowed_lateness: 5s": false,
+	} {
+		set, err := rules.ParseSet(payloadOf(t, group(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := set.AcrossPartitions(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}

@@ -28,3 +28,14 @@ func (s Scope) covers(sp *spaceSpec) bool {
 func (e *Engine) enacts(partition int) bool {
 	return !e.scratch && (e.scope != GroupedRules || partition == 0)
 }
+
+// AcrossPartitions reports whether the set has a rule whose keys have events in
+// several partitions of the log, for who evaluates it over more than one.
+func (s *Set) AcrossPartitions() bool {
+	for _, sp := range s.spaces {
+		if sp.grouped() {
+			return true
+		}
+	}
+	return false
+}
