@@ -16,6 +16,7 @@
 //	DELETE /api/v1/silences/{id}           ends it; ?by=
 //	GET    /api/v1/rules                   the rules in force
 //	GET    /api/v1/rules/explain           why an alert fired, or did not: an explain.Report
+//	GET    /api/v1/rules/shadow            what shadow rules decide: a backtest.ShadowReport
 //	POST   /api/v1/rules/backtest          a backtest.Request; newline-delimited BacktestLine
 //	GET    /api/v1/consumers               cursor, lag and state of each
 //	GET    /api/v1/audit                   the books of each consumer and partition

@@ -45,6 +45,7 @@ type Deps struct {
 
 	Backtest Backtest // not nil: works without a running weir too
 	Explain  Explain  // the same
+	Shadow   Shadow   // the same
 
 	// Decode adds events and rejects to a batch, by the sources in force.
 	Decode func(*event.Batch)
@@ -97,6 +98,7 @@ func New(deps Deps) *Server {
 	mux.HandleFunc("GET /api/v1/rules", s.listRules)
 	mux.HandleFunc("POST /api/v1/rules/backtest", s.backtest)
 	mux.HandleFunc("GET /api/v1/rules/explain", s.explain)
+	mux.HandleFunc("GET /api/v1/rules/shadow", s.shadow)
 	mux.HandleFunc("GET /api/v1/consumers", s.listConsumers)
 	mux.HandleFunc("GET /api/v1/audit", s.audit)
 	mux.HandleFunc("GET /api/v1/events", s.events)

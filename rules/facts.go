@@ -222,6 +222,9 @@ func (e *Engine) record(rs *ruleState, en *entry, c cause, at int64, timed bool,
 		id = r.id + "\x00" + key + "\x00" + itoa(at)
 	}
 	rs.stats.Recordings++
+	if r.shadow {
+		return
+	}
 	sum := sha256.Sum256([]byte(id))
 	emit(Derived{
 		Record: event.Recording, ID: hex.EncodeToString(sum[:16]),

@@ -42,14 +42,15 @@ func (p place) in(file string) string {
 
 // loader compiles what the files say into a set and collects what is wrong.
 type loader struct {
-	set     *Set
-	options *Options
-	groups  map[string]place
-	records map[string]bool      // names of all records
-	targets []target             // of all inhibits
-	cells   map[string]*cellSpec // by identity
-	calls   map[string]int32     // numbers of functions, by identity
-	errs    strict.Errors
+	set      *Set
+	options  *Options
+	groups   map[string]place
+	records  map[string]bool      // names of all records
+	targets  []target             // of all inhibits
+	shadowed []shadowing          // of all shadows
+	cells    map[string]*cellSpec // by identity
+	calls    map[string]int32     // numbers of functions, by identity
+	errs     strict.Errors
 
 	// The file and the group that are being loaded.
 	name  string
@@ -134,6 +135,7 @@ func (l *loader) rule(spec *ruleSpec) {
 	before := len(l.errs)
 	l.identify(r, spec)
 	l.refuse(r, spec)
+	l.mode(r, spec)
 	r.match = newMatch(l.group.Match, spec.Match)
 	r.match.know(l.set.attributes)
 	l.checkMatch(spec.Match)
@@ -195,9 +197,6 @@ func (l *loader) identify(r *rule, spec *ruleSpec) {
 
 // refuse reports keys that do not exist yet or do not fit the kind of rule.
 func (l *loader) refuse(r *rule, spec *ruleSpec) {
-	if present(spec.Mode) {
-		l.addf(spec.Keys["mode"], "", "mode is not available in this version")
-	}
 	if r.kind != KindRecord {
 		return
 	}

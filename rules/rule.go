@@ -39,6 +39,7 @@ type rule struct {
 	actions     []action
 
 	shadow   bool          // it evaluates without acting
+	shadows  string        // id of the rule that it is to replace; "" for none
 	repeat   time.Duration // after which it is told again; 0: never
 	escalate []escalation  // in the order of their times
 	inhibits []*inhibition
@@ -66,6 +67,9 @@ func (r *rule) info() Info {
 			i.Send = append(i.Send, a.send)
 		}
 		i.Actions = append(i.Actions, a.info())
+	}
+	if r.shadow {
+		i.Mode, i.Shadows = ModeShadow, r.shadows
 	}
 	r.notices(&i)
 	return i

@@ -69,7 +69,9 @@ type Info struct {
 	Escalate      []EscalationInfo    `json:"escalate,omitempty"`
 	Inhibit       []InhibitInfo       `json:"inhibit,omitempty"`
 	Flapping      *FlappingInfo       `json:"flapping,omitempty"`
-	Limit         int                 `json:"limit,omitempty"` // of its group
+	Limit         int                 `json:"limit,omitempty"`   // of its group
+	Mode          string              `json:"mode,omitempty"`    // ModeShadow, or "" for rules that act
+	Shadows       string              `json:"shadows,omitempty"` // group/name of the rule that it is to replace
 }
 
 // ActionInfo describes what transitions of an alert cause: Send or MQTT is set.
@@ -163,6 +165,7 @@ func Load(files []File, o Options) (*Set, error) {
 	}
 	l.cycles()
 	l.inhibitions()
+	l.shadows()
 	if o.recorded == nil && len(l.errs) == 0 {
 		l.seal(specs)
 	}

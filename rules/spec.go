@@ -31,6 +31,8 @@ type groupSpec struct {
 	Flapping *flappingSpec `yaml:"flapping"`
 	Limit    int           `yaml:"limit"`
 
+	Mode strict.String `yaml:"mode"`
+
 	Interval yaml.Node `yaml:"interval"`
 }
 
@@ -58,7 +60,8 @@ type ruleSpec struct {
 	Inhibit  []inhibitSpec  `yaml:"inhibit"`
 	Flapping *flappingSpec  `yaml:"flapping"`
 
-	Mode yaml.Node `yaml:"mode"`
+	Mode    strict.String `yaml:"mode"`
+	Shadows strict.String `yaml:"shadows"`
 }
 
 type actionSpec struct {

@@ -466,7 +466,7 @@ func (a *App) openAPI() {
 	a.api = console.New(console.Deps{
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
 		Alerts: a.alerts, Silences: a.silences, Decide: a.decide, Rules: a.rulesInForce, Sources: a.sourceNames,
-		Backtest: backtests(a.past()), Explain: explanations(a.past()),
+		Backtest: backtests(a.past()), Explain: explanations(a.past()), Shadow: shadows(a.past()),
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
 		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,
 	})

@@ -27,6 +27,13 @@ func explanations(d backtest.Deps) console.Explain {
 	}
 }
 
+// shadows returns what compares shadow rules with those that they are to replace.
+func shadows(d backtest.Deps) console.Shadow {
+	return func(ctx context.Context, r backtest.ShadowRequest) (*backtest.ShadowReport, error) {
+		return backtest.Shadow(ctx, d, r)
+	}
+}
+
 // past is what looks at the log beside the work that the App does start from.
 func (a *App) past() backtest.Deps {
 	return backtest.Deps{

@@ -50,7 +50,7 @@ func OpenOffline(ctx context.Context, cfg *configs.Config) (*Offline, error) {
 	}
 	past := offlinePast(l, cfg)
 	return &Offline{
-		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode, Backtest: backtests(past), Explain: explanations(past)}),
+		Handler: console.New(console.Deps{Log: l, Devices: reg, Decode: dec.decode, Backtest: backtests(past), Explain: explanations(past), Shadow: shadows(past)}),
 		events:  l,
 	}, nil
 }

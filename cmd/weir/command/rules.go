@@ -17,7 +17,8 @@ func runRules(ctx context.Context, c *call) error {
 
 		"backtest": func() error { return rulesBacktest(ctx, c) },
 		"explain":  func() error { return rulesExplain(ctx, c) },
-	}, "check", "test", "backtest", "explain")
+		"shadow":   func() error { return rulesShadow(ctx, c) },
+	}, "check", "test", "backtest", "explain", "shadow")
 }
 
 func rulesCheck(c *call) error {
