@@ -23,7 +23,7 @@ const (
 // a reader holds one only while it works off what it has read.
 type batch struct {
 	c        *conn
-	received int64 // of all its messages, ns since the Unix epoch
+	received int64 // of its next message, ns since the Unix epoch
 	parts    []part
 	owed     []owed // acks to come, in the order of the packets
 	window   int    // how many more acks may be owed
@@ -37,6 +37,10 @@ type part struct {
 	n       int
 	pos     uint64
 }
+
+// apart is how far apart the messages of one read are said to be received, ns.
+// It is less than the time that a message takes.
+const apart = 50
 
 func newBatches(partitions int) *sync.Pool {
 	return &sync.Pool{New: func() any { return &batch{parts: make([]part, partitions)} }}
@@ -95,6 +99,7 @@ func (b *batch) take(f *plain) (bool, error) {
 	}
 	p := &b.parts[t.part]
 	p.records = eventlog.AppendPublish(p.records, b.received, t.topic, f.payload, c.cl.ID, f.qos, false)
+	b.received += apart // rules over several partitions merge them by this: the client's order is kept
 	p.n++
 	b.logged++
 	if f.qos > 0 {
