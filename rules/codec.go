@@ -182,6 +182,45 @@ func (r *reader) cause() (event.Position, event.Event) {
 	return at, ev
 }
 
+// checkCause returns the error that decodeCause would, and copies nothing.
+func checkCause(b []byte) error {
+	r := reader{b: b}
+	r.skip(4) // the position
+	for range 4 {
+		r.bytes(r.uvarint())
+	}
+	r.skip(2)
+	r.byte()
+	for range r.count(2) {
+		r.bytes(r.uvarint())
+		r.bytes(r.uvarint())
+	}
+	for range r.count(2) {
+		r.bytes(r.uvarint())
+		switch event.Kind(r.byte()) {
+		case event.Null:
+		case event.Float:
+			r.bytes(8)
+		case event.Int, event.Uint:
+			r.skip(1)
+		case event.Bool:
+			r.byte()
+		case event.String:
+			r.bytes(r.uvarint())
+		default:
+			r.fail()
+		}
+	}
+	return r.err
+}
+
+// skip reads n varints.
+func (r *reader) skip(n int) {
+	for range n {
+		r.uvarint()
+	}
+}
+
 // decodeCause returns what appendCause appended, in memory of its own.
 func decodeCause(b []byte) (event.Position, event.Event, error) {
 	r := reader{b: b}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -196,11 +197,11 @@ func (e *Engine) restoreEntry(in *restoring) error {
 	for range in.count(3) {
 		en.starts = append(en.starts, start{rule: in.text(), time: in.varint(), n: int(in.uvarint())})
 	}
-	en.last = []byte(in.text())
-	if len(en.last) == 0 {
-		en.last = nil
-	} else if _, _, err := decodeCause(en.last); err != nil {
-		return fmt.Errorf("the latest event of %q: %w", key, err)
+	if last := in.bytes(in.uvarint()); len(last) > 0 {
+		if err := checkCause(last); err != nil {
+			return fmt.Errorf("the latest event of %q: %w", key, err)
+		}
+		en.last = bytes.Clone(last)
 	}
 	for range in.count(2) {
 		slot := in.uvarint()
@@ -258,15 +259,16 @@ func (r *reader) alert() (*alert, error) {
 	if labels := r.labels(); len(labels) > 0 || a.phase != pending {
 		a.labels = labels
 	}
-	a.event = []byte(r.text())
+	a.event = bytes.Clone(r.bytes(r.uvarint()))
 	a.notice = unnoticed
 	if n := r.notice(); a.phase != pending {
-		a.notice = &n
+		kept := n
+		a.notice = &kept
 	}
 	if r.err != nil {
 		return a, nil
 	}
-	if _, _, err := decodeCause(a.event); err != nil {
+	if err := checkCause(a.event); err != nil {
 		return nil, fmt.Errorf("the event of an alert: %w", err)
 	}
 	return a, nil

@@ -79,11 +79,10 @@ func (e *Engine) appendHead(b []byte) []byte {
 // Its begin is an epoch. What it has not come to yet has an older epoch, and is
 // written ahead before it changes: see touch.
 type saving struct {
-	head    bool   // was written
-	ahead   []byte // records that were written before their turn
-	lane, i int    // the clock that is next, and those before it in lane.all
-	space   int    // the space of the entry that is next
-	sum     uint32 // CRC-32C of what was returned
+	ahead   [][]byte // the head, and records that were written before their turn
+	lane, i int      // the clock that is next, and those before it in lane.all
+	space   int      // the space of the entry that is next
+	sum     uint32   // CRC-32C of what was returned
 
 	clocks, entries int // that were written
 }
@@ -100,7 +99,7 @@ func (e *Engine) BeginSnapshot() {
 	for _, l := range e.lanes {
 		l.epoch = e.epoch
 	}
-	e.saving = &saving{ahead: e.appendHead(nil)}
+	e.saving = &saving{ahead: [][]byte{e.appendHead(nil)}}
 	e.saving.aim(e)
 }
 
@@ -124,9 +123,12 @@ func (e *Engine) NextSnapshot(b []byte, size int) (_ []byte, done bool, err erro
 		return b, false, ErrSnapshotEnded
 	}
 	from := len(b)
-	b = append(b, s.ahead...)
-	s.ahead = s.ahead[:0]
-	for len(b)-from < size && !done {
+	for len(s.ahead) > 0 && len(b)-from < size {
+		b = append(b, s.ahead[0]...)
+		s.ahead[0] = nil
+		s.ahead = s.ahead[1:]
+	}
+	for looks := maxLooks; looks > 0 && len(b)-from < size && !done; looks-- {
 		switch {
 		case s.lane < len(e.lanes):
 			l := e.lanes[s.lane]
@@ -164,6 +166,24 @@ func (e *Engine) NextSnapshot(b []byte, size int) (_ []byte, done bool, err erro
 	return b, done, nil
 }
 
+// maxLooks bounds how many clocks and entries a piece looks at: most may have
+// been written ahead.
+const maxLooks = 20_000
+
+// aheadSize is the size of the pieces in which records are written ahead, so
+// that what is there is not copied to make room for more.
+const aheadSize = 64 << 10
+
+// room returns the piece to which the next record is to be appended ahead.
+func (s *saving) room() *[]byte {
+	n := len(s.ahead)
+	if n == 0 || len(s.ahead[n-1]) > aheadSize-aheadSize/8 {
+		s.ahead = append(s.ahead, make([]byte, 0, aheadSize))
+		n++
+	}
+	return &s.ahead[n-1]
+}
+
 // touch must be called before an entry or its clock changes: the snapshot that
 // is being taken gets it as it was when the snapshot began.
 func (e *Engine) touch(en *entry) {
@@ -180,7 +200,8 @@ func (e *Engine) touch(en *entry) {
 	if !sp.device && en.epoch != sp.lane.epoch {
 		en.epoch = sp.lane.epoch
 		if s := e.saving; s != nil {
-			s.ahead = s.entry(s.ahead, en)
+			b := s.room()
+			*b = s.entry(*b, en)
 		}
 	}
 }
@@ -190,7 +211,8 @@ func (e *Engine) touch(en *entry) {
 func (e *Engine) touchClock(l *lane, c *clock) {
 	c.epoch = l.epoch
 	if s := e.saving; s != nil {
-		s.ahead = s.clock(s.ahead, l, c)
+		b := s.room()
+		*b = s.clock(*b, l, c)
 	}
 }
 
