@@ -279,9 +279,19 @@ func (s *Server) listAlerts(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, map[string]any{"alerts": s.deps.Alerts()})
 }
 
-// Rule is a rule in force and how often its evaluation failed since weir started.
+// Rule is a rule in force, what it did since weir started, and what it costs, in
+// all partitions together.
 type Rule struct {
 	rules.Info
+	Pending     int     `json:"pending"` // alerts now
+	Firing      int     `json:"firing"`
+	Evaluations uint64  `json:"evaluations"`
+	Skipped     uint64  `json:"skipped"` // events that say nothing about it
+	Recordings  uint64  `json:"recordings,omitempty"`
+	Nanos       float64 `json:"evaluation_ns"` // of an evaluation, the mean of one in 64
+	Keys        int     `json:"keys"`          // devices or other keys of which anything is known
+	StateBytes  int     `json:"state_bytes"`   // of memory, about
+
 	Errors    uint64 `json:"errors"`
 	LastError string `json:"last_error,omitempty"` // one of the failures, as an example
 }

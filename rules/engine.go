@@ -38,11 +38,12 @@ type Engine struct {
 	epoch  uint32  // of the snapshot that was begun last
 	saving *saving // the snapshot that is being taken bit by bit; nil if none is
 
-	history History      // may be nil
-	watch   *watch       // nil unless somebody asks why
-	current *event.Batch // that is processed
-	message int          // of it
-	scratch bool         // it rebuilds the state of another engine: rule sets of the log are not its business
+	history   History      // may be nil
+	stopwatch func() int64 // nil: nothing is timed
+	watch     *watch       // nil unless somebody asks why
+	current   *event.Batch // that is processed
+	message   int          // of it
+	scratch   bool         // it rebuilds the state of another engine: rule sets of the log are not its business
 
 	late      uint64 // events that came too late for a rule
 	future    uint64 // events whose time was too far ahead
@@ -58,6 +59,7 @@ type ruleState struct {
 	rule  *rule
 	space *space
 	stats RuleStats
+	calls uint64 // of evaluate
 }
 
 // active is how many alerts of the rule are not inactive.
@@ -386,7 +388,7 @@ func (e *Engine) cellValue(number int32) (event.Value, bool) {
 	return e.here.cells[f.cell.slot].value(f, e.at), fed
 }
 
-func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c cause, emit func(Derived)) {
+func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, c cause, emit func(Derived)) {
 	r := rs.rule
 	if !r.match.holdsWithin(c.ev) || c.ev.Rule != "" && c.ev.Rule == r.id {
 		return

@@ -18,6 +18,8 @@ type RuleStats struct {
 	Missing        uint64 `json:"missing"`     // of these, because the event lacks a name that is read
 	Recordings     uint64 `json:"recordings"`
 	DroppedActions uint64 `json:"dropped_actions"` // mqtt actions without a valid topic
+	Timed          uint64 `json:"timed"`           // evaluations on events that were timed, see SetStopwatch
+	Nanos          int64  `json:"nanos"`           // that these took, with what followed from them
 	Pending        int    `json:"pending"`
 	Firing         int    `json:"firing"`
 	LastError      string `json:"last_error,omitempty"` // one of the failures, as an example

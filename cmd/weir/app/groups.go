@@ -109,6 +109,7 @@ func (g *groups) begin(e *rules.Engine) {
 
 func newGroupsEngine() *rules.Engine {
 	e := rules.NewEngine(0)
+	e.SetStopwatch(monotonic)
 	e.SetScope(rules.GroupedRules)
 	return e
 }

@@ -62,6 +62,8 @@ func newCollector(a *App) *collector {
 	add("rules_reloads_total", "Reloads of the rule files.", "result")
 	add("rules_last_reload_successful", "1 while the rule files are right as they were read last, 0 while the old set keeps running.")
 	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
+	add("rules_timed_evaluations_total", "Evaluations that were timed, one in 64.", "rule")
+	add("rules_timed_seconds_total", "Time that the timed evaluations took.", "rule")
 	add("rules_errors_total", "Evaluations that failed.", "rule")
 	add("rules_recordings_total", "Recordings of a rule.", "rule")
 	add("rules_late_events_total", "Events that came too late for rules: behind others of their device or group.", "consumer")
@@ -92,6 +94,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.descs[name], kind, v, labels...)
 	}
 	gauge := func(name string, v float64, labels ...string) { send(prometheus.GaugeValue, name, v, labels...) }
+	sum := func(name string, v float64, labels ...string) { send(prometheus.CounterValue, name, v, labels...) }
 	count := func(name string, v uint64, labels ...string) {
 		send(prometheus.CounterValue, name, float64(v), labels...)
 	}
@@ -104,7 +107,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count("ring_stalls_total", r.Stalls(), p)
 	}
 	c.broker(gauge, count)
-	c.rules(gauge, count)
+	c.rules(gauge, sum, count)
 	known, online := a.registry.Counts()
 	gauge("devices_known", float64(known))
 	gauge("devices_online", float64(online))
@@ -149,7 +152,7 @@ func (c *collector) broker(gauge func(string, float64, ...string), count func(st
 }
 
 // sum is what the rules of all partitions have done.
-func (c *collector) rules(gauge func(string, float64, ...string), count func(string, uint64, ...string)) {
+func (c *collector) rules(gauge, sum func(string, float64, ...string), count func(string, uint64, ...string)) {
 	a := c.app
 	count("rules_reloads_total", a.counts.reloads.Load(), "done")
 	count("rules_reloads_total", a.counts.reloadErrors.Load(), "refused")
@@ -160,6 +163,8 @@ func (c *collector) rules(gauge func(string, float64, ...string), count func(str
 	for rule, t := range sums {
 		count("rules_evaluations_total", t.Evaluations, rule)
 		count("rules_errors_total", t.Errors, rule)
+		count("rules_timed_evaluations_total", t.Timed, rule)
+		sum("rules_timed_seconds_total", float64(t.Nanos)/1e9, rule)
 		if t.Kind == rules.KindRecord {
 			count("rules_recordings_total", t.Recordings, rule)
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"weir/console"
 	"weir/rules"
 )
 
@@ -31,6 +30,8 @@ func (a *App) ruleTotals() map[string]rules.RuleStats {
 			t.DroppedActions += r.DroppedActions
 			t.Pending += r.Pending
 			t.Firing += r.Firing
+			t.Timed += r.Timed
+			t.Nanos += r.Nanos
 			if r.LastError != "" {
 				t.LastError = r.LastError
 			}
@@ -48,17 +49,6 @@ func (a *App) ruleStats() []rules.Stats {
 	}
 	if a.groups != nil {
 		all = append(all, a.groups.stats())
-	}
-	return all
-}
-
-// rulesInForce describes the rules with what went wrong with them.
-func (a *App) rulesInForce() []console.Rule {
-	totals := a.ruleTotals()
-	all := []console.Rule{}
-	for _, r := range a.rulers[0].rules() {
-		t := totals[r.Rule]
-		all = append(all, console.Rule{Info: r, Errors: t.Errors, LastError: t.LastError})
 	}
 	return all
 }

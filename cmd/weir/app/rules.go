@@ -106,6 +106,7 @@ func newRuleConsumer(p *eventlog.Partition, r *ring.Ring, c *eventlog.Committer,
 	rc := &ruleConsumer{derivation: derivation{partition: p, ring: r, mark: c}, engine: rules.NewEngine(p.ID()), log: log, started: make(chan struct{})}
 	rc.want.Store(want)
 	rc.engine.SetHistory(rc.history)
+	rc.engine.SetStopwatch(monotonic)
 	return rc
 }
 
@@ -258,6 +259,7 @@ func (c *ruleConsumer) reset() error {
 func anew(e *rules.Engine, partition int) *rules.Engine {
 	n := rules.NewEngine(partition)
 	n.SetScope(e.Scope())
+	n.SetStopwatch(monotonic)
 	if set := e.Set(); set.Len() > 0 {
 		b := event.NewBatch(nil)
 		b.Partition = partition

@@ -51,7 +51,7 @@ func commands() []command {
 		{"run", "-c weir.yaml", "run the broker, the log, the rules and the sinks", runRun},
 		{"check", "-c weir.yaml", "check a config, its sources and its rules, and change nothing", runCheck},
 		{"decode", "-c weir.yaml --topic T", "show the events that a payload becomes", runDecode},
-		{"rules", "check|test|backtest|explain|shadow", "check rule files, test them, say what they would have done, and why alerts fired", runRules},
+		{"rules", "check|test|list|backtest|explain|shadow", "check rule files, test them, say what they would have done, and why alerts fired", runRules},
 		{"events", "tail|replay", "follow the log, or make a consumer read it again", runEvents},
 		{"dead-letters", "list|show|replay|drop", "look at what could not be delivered, and repair it", runDeadLetters},
 		{"alerts", "list|history|ack|unack", "show alerts and what became of them, and acknowledge them", runAlerts},

@@ -18,7 +18,8 @@ func runRules(ctx context.Context, c *call) error {
 		"backtest": func() error { return rulesBacktest(ctx, c) },
 		"explain":  func() error { return rulesExplain(ctx, c) },
 		"shadow":   func() error { return rulesShadow(ctx, c) },
-	}, "check", "test", "backtest", "explain", "shadow")
+		"list":     func() error { return rulesList(ctx, c) },
+	}, "check", "test", "list", "backtest", "explain", "shadow")
 }
 
 func rulesCheck(c *call) error {
