@@ -139,7 +139,8 @@ type pass struct {
 	records    uint64
 	batches    uint64
 	damage     []*eventlog.Damage
-	last       event.Position // of the last message that was evaluated
+	last       map[uint16]event.Position // of the last message that was evaluated, by partition
+	waiting    []fact                    // what was decided live on what was not evaluated yet
 	badFacts   int
 }
 
@@ -310,7 +311,10 @@ func (p *pass) take(s *section) {
 			}
 		}
 		p.end = max(p.end, until)
-		p.last = event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: uint32(s.to - 1), Event: math.MaxUint32}
+		if p.last == nil {
+			p.last = map[uint16]event.Position{}
+		}
+		p.last[uint16(b.Partition)] = event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: uint32(s.to - 1), Event: math.MaxUint32}
 		if p.begun && !wasBegun {
 			p.ledger.begin()
 		}
@@ -318,7 +322,7 @@ func (p *pass) take(s *section) {
 		s.done()
 	}
 	if p.r.against == AgainstLog {
-		p.facts(s.Batch)
+		p.facts(s)
 	}
 }
 
@@ -388,27 +392,42 @@ func (p *pass) recorder(topic string) *tally {
 	return t
 }
 
-// facts books what was decided live on the records evaluated so far, and on
-// those of the batch.
-func (p *pass) facts(b *event.Batch) {
-	for i := range b.Messages {
-		m := &b.Messages[i]
-		if m.Record != event.AlertFact {
+// facts books what was decided live on the records evaluated so far, as it
+// stands in the section, or in the whole batch if that is behind the range. In
+// merged partitions a fact may come before the event that it was decided on.
+func (p *pass) facts(s *section) {
+	from, to := s.from, s.to
+	if to <= from {
+		from, to = 0, len(s.Messages)
+	}
+	for i := from; i < to; i++ {
+		m := &s.Messages[i]
+		if m.Record != event.AlertFact || m.Received >= p.ledger.to {
 			continue
 		}
-		var a event.Alert
-		if err := json.Unmarshal(m.Payload, &a); err != nil {
+		f := fact{received: m.Received}
+		if err := json.Unmarshal(m.Payload, &f.alert); err != nil {
 			p.badFacts++
 			continue
 		}
-		if m.Received > p.end || m.Received >= p.ledger.to {
-			continue // decided on what was not evaluated
-		}
-		if a.Event != nil && p.last.Less(a.Event.Position) {
+		p.waiting = append(p.waiting, f)
+	}
+	kept := p.waiting[:0]
+	for _, f := range p.waiting {
+		if f.received > p.end || f.alert.Event != nil && p.last[f.alert.Event.Position.Partition].Less(f.alert.Event.Position) {
+			kept = append(kept, f) // decided on what was not evaluated yet
 			continue
 		}
-		p.ledger.fact(oldSide, &a, m.Received)
+		p.ledger.fact(oldSide, &f.alert, f.received)
 	}
+	clear(p.waiting[len(kept):])
+	p.waiting = kept
+}
+
+// fact is what was decided live, and when.
+type fact struct {
+	alert    event.Alert
+	received int64
 }
 
 // resting lets others have the core that they wait for.

@@ -136,7 +136,7 @@ func stream(r *rand.Rand, minutes int) []message {
 }
 
 func TestOneAnswerThreeWays(t *testing.T) {
-	for _, partitions := range []int{1} {
+	for _, partitions := range []int{1, 2} {
 		t.Run(fmt.Sprintf("partitions=%d", partitions), func(t *testing.T) {
 			seed := rand.Uint64()
 			if s := os.Getenv("WEIR_SEED"); s != "" {
