@@ -172,7 +172,7 @@ func (x *explainer) why(ctx context.Context, id string) (*Report, error) {
 	for factor := time.Duration(1); ; factor *= 8 {
 		c = &life{id: id, active: active}
 		reading = x.reading(p, received.Add(-lookback*factor), a.Rule, a.Key)
-		reading.until, reading.see = last.at.Seq, c.see
+		reading.until, reading.see, reading.groups = last.at.Seq, c.see, x.grouped(set, a.Rule)
 		if err := reading.run(ctx); err != nil {
 			return nil, err
 		}
@@ -184,8 +184,8 @@ func (x *explainer) why(ctx context.Context, id string) (*Report, error) {
 	for _, f := range facts {
 		r.Transitions = append(r.Transitions, f.transition())
 	}
-	if reading.text.set != nil {
-		set = reading.text.set
+	if reading.set != nil {
+		set = reading.set
 	}
 	if c.set != nil {
 		set = c.set

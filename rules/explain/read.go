@@ -47,7 +47,8 @@ type reading struct {
 
 	engine *rules.Engine
 	out    Range
-	text   struct{ set *rules.Set } // in force where the range ends
+	set    *rules.Set // in force where the range ends
+	groups bool       // the rule is evaluated over all partitions
 }
 
 func (x *explainer) reading(p *eventlog.Partition, from time.Time, rule, key string) *reading {
@@ -57,6 +58,9 @@ func (x *explainer) reading(p *eventlog.Partition, from time.Time, rule, key str
 // run evaluates the range. The engine is given everything that the log holds, so
 // that it comes to what it came to then.
 func (r *reading) run(ctx context.Context) error {
+	if r.groups {
+		return r.runMerged(ctx)
+	}
 	first, err := r.p.SeqAt(ctx, r.from)
 	if err != nil {
 		return fmt.Errorf("explain: find %s in partition %d: %w", stamp(r.from), r.p.ID(), err)
@@ -67,6 +71,9 @@ func (r *reading) run(ctx context.Context) error {
 		return err
 	}
 	r.engine = rules.NewEngine(r.p.ID())
+	if r.x.Log.Partitions() > 1 {
+		r.engine.SetScope(rules.DeviceRules)
+	}
 	r.out = Range{Partition: r.p.ID(), First: first, Last: first}
 	r.until = min(r.until, r.p.Head().Seq)
 	r.engine.Watch(r.rule, r.key, func(s rules.Seen) { r.see(r.engine, s) })
@@ -87,19 +94,14 @@ func (r *reading) run(ctx context.Context) error {
 		r.out.Last = b.Seq
 		return true
 	})
-	r.text.set = r.engine.Set()
+	r.set = r.engine.Set()
 	return err
 }
 
 // begin puts the rules into force where the range begins. What their windows need
 // is read from here on; what later rule sets need is looked for in the log.
 func (r *reading) begin(ctx context.Context, set *rules.Set, b *event.Batch) {
-	if set != nil {
-		at := event.NewBatch(nil)
-		at.Partition = r.p.ID()
-		at.Messages = []event.Message{{Record: event.RuleSet, Received: b.Messages[0].Received, Payload: set.Marshal()}}
-		r.engine.Process(at, func(rules.Derived) {})
-	}
+	r.enact(set, b)
 	r.engine.SetHistory(func(since int64, until event.Position, each func(b *event.Batch, from, to int)) error {
 		first, err := r.p.SeqAt(ctx, time.Unix(0, since))
 		if err != nil {
@@ -116,6 +118,16 @@ func (r *reading) begin(ctx context.Context, set *rules.Set, b *event.Batch) {
 			return true
 		})
 	})
+}
+
+func (r *reading) enact(set *rules.Set, b *event.Batch) {
+	if set == nil {
+		return
+	}
+	at := event.NewBatch(nil)
+	at.Partition = r.p.ID()
+	at.Messages = []event.Message{{Record: event.RuleSet, Received: b.Messages[0].Received, Payload: set.Marshal()}}
+	r.engine.Process(at, func(rules.Derived) {})
 }
 
 // take notes what the log says about a message.

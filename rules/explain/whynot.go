@@ -47,9 +47,13 @@ func (x *explainer) whyNot(ctx context.Context, req Request) (*Report, error) {
 				}
 			}
 		}
-		// The events of a key are in one partition, but for groups of devices.
+		// The events of a key are in one partition, but for groups of devices, which
+		// are looked at from partition 0.
 		if score := heard; score > bestScore {
 			best, bestScore = r, score
+		}
+		if x.grouped(set, req.Rule) {
+			break
 		}
 	}
 	if !known {
@@ -90,7 +94,7 @@ func (x *explainer) lookAt(ctx context.Context, partition int, req Request, at, 
 	for factor := time.Duration(1); ; factor *= 8 {
 		c = &past{until: at}
 		in = x.reading(p, at.Add(-lookback*factor), req.Rule, req.Key)
-		in.to, in.see = until.UnixNano(), c.see
+		in.to, in.see, in.groups = until.UnixNano(), c.see, x.grouped(set, req.Rule)
 		if until.Before(at) {
 			in.to = math.MaxInt64
 		}
@@ -102,7 +106,7 @@ func (x *explainer) lookAt(ctx context.Context, partition int, req Request, at, 
 		}
 	}
 	if set == nil {
-		set = in.text.set
+		set = in.set
 	}
 	if c.set != nil {
 		set = c.set
