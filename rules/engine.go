@@ -38,12 +38,13 @@ type Engine struct {
 	epoch  uint32  // of the snapshot that was begun last
 	saving *saving // the snapshot that is being taken bit by bit; nil if none is
 
-	history   History      // may be nil
-	stopwatch func() int64 // nil: nothing is timed
-	watch     *watch       // nil unless somebody asks why
-	current   *event.Batch // that is processed
-	message   int          // of it
-	scratch   bool         // it rebuilds the state of another engine: rule sets of the log are not its business
+	history   History                  // may be nil
+	owns      func(device string) bool // nil: all devices
+	stopwatch func() int64             // nil: nothing is timed
+	watch     *watch                   // nil unless somebody asks why
+	current   *event.Batch             // that is processed
+	message   int                      // of it
+	scratch   bool                     // it rebuilds the state of another engine: rule sets of the log are not its business
 
 	late      uint64 // events that came too late for a rule
 	future    uint64 // events whose time was too far ahead

@@ -25,7 +25,7 @@ func (e *Engine) Restore(snapshot []byte) error {
 		return fmt.Errorf("restore rules: the snapshot is of partition %d, this is partition %d", p, e.partition)
 	}
 	n := NewEngine(e.partition)
-	n.history, n.scope, n.stopwatch = e.history, e.scope, e.stopwatch
+	n.history, n.scope, n.owns, n.stopwatch = e.history, e.scope, e.owns, e.stopwatch
 	n.now, n.hold, n.excuse = r.varint(), r.varint(), r.varint()
 	if payload := r.text(); payload != "" {
 		set, err := ParseSet([]byte(payload))

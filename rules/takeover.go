@@ -237,16 +237,28 @@ func (e *Engine) armAbsent() {
 			if spec.kind != absentKind || !e.scope.covers(spec.space) {
 				continue
 			}
-			for _, device := range e.expected(rs.rule) {
-				e.armDevice(rs, spec, device)
-			}
+			e.expected(rs.rule, func(device string) { e.armDevice(rs, spec, device) })
 		}
 	}
 }
 
-// expected returns the devices that a rule is about though they may never have
-// been heard of.
-func (e *Engine) expected(r *rule) []string { return r.match.device }
+// SetOwner says which devices have their events in the engine's partition: only
+// these are missed there if they were never heard of. nil is all.
+func (e *Engine) SetOwner(owns func(device string) bool) { e.owns = owns }
+
+// Owner returns what SetOwner was given.
+func (e *Engine) Owner() func(device string) bool { return e.owns }
+
+// expected calls each with the devices that a rule is about though they may
+// never have been heard of: those that its match names, or those of the table of
+// attributes that meet it.
+func (e *Engine) expected(r *rule, each func(device string)) {
+	for device := range r.match.expected() {
+		if e.owns == nil || e.owns(device) {
+			each(device)
+		}
+	}
+}
 
 func (e *Engine) armDevice(rs *ruleState, spec *cellSpec, device string) {
 	ev := &event.Event{Device: device}

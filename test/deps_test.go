@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"rules/attributes":      {"ingest/event", "configs/strict"},
 	"rules/expression":      {"ingest/event", "configs/strict", "rules/attributes"},
 	"rules/window":          {"ingest/event"},
-	"rules/backtest":        {"rules", "rules/replay", "ingest/event", "ingest/eventlog", "configs/strict"},
+	"rules/backtest":        {"rules", "rules/replay", "ingest/decode", "ingest/event", "ingest/eventlog", "configs/strict"},
 	"rules/explain":         {"rules", "rules/backtest", "rules/expression", "ingest/event", "ingest/eventlog"},
 	"rules/replay":          {"rules", "ingest/event", "ingest/decode"},
 	"rules/ruletest":        {"rules", "rules/replay", "ingest/event", "ingest/decode", "configs", "configs/strict"},

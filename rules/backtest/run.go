@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/ingest/decode"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
 	"weir/rules"
@@ -140,6 +141,7 @@ type pass struct {
 	batches    uint64
 	damage     []*eventlog.Damage
 	last       map[uint16]event.Position // of the last message that was evaluated, by partition
+	owns       func(device string) bool  // nil: the pass is over all partitions
 	waiting    []fact                    // what was decided live on what was not evaluated yet
 	badFacts   int
 }
@@ -174,6 +176,10 @@ func (r *runner) evaluate(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, s := range streams {
 		p := r.newPass(r.old[i], len(streams))
+		if len(streams) > 1 {
+			id := r.spans[i].partition.ID()
+			p.owns = func(device string) bool { return decode.Partition(device, r.Log.Partitions()) == id }
+		}
 		r.passes = append(r.passes, p)
 		wg.Add(1)
 		go func() {
@@ -355,7 +361,7 @@ func (p *pass) start(m *event.Message) {
 			t.kind = info.Kind
 			t.sides[side].has = true
 		}
-		p.sides[side] = replay.New(set, m.Received, func(d rules.Derived) {
+		p.sides[side] = replay.NewOwner(set, m.Received, p.owns, func(d rules.Derived) {
 			switch {
 			case d.Alert != nil:
 				p.ledger.fact(side, d.Alert, d.Time)

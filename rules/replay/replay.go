@@ -31,6 +31,12 @@ type Replay struct {
 // at that time: log time does not go back. What the rules derive goes to emit,
 // recordings too.
 func New(set *rules.Set, at int64, emit func(rules.Derived)) *Replay {
+	return NewOwner(set, at, nil, emit)
+}
+
+// NewOwner is New for a partition of a log that has several: devices that owns
+// does not admit are not missed there. See rules.Engine.SetOwner.
+func NewOwner(set *rules.Set, at int64, owns func(device string) bool, emit func(rules.Derived)) *Replay {
 	sources, err := decode.Compile(nil)
 	if err != nil { // there is nothing in it to be wrong
 		panic(fmt.Sprintf("replay: compile no sources: %v", err))
@@ -40,6 +46,7 @@ func New(set *rules.Set, at int64, emit func(rules.Derived)) *Replay {
 		decoder: sources.NewDecoder(), back: event.NewBatch(nil), bare: event.NewBatch(nil),
 	}
 	r.emit = r.take
+	r.engine.SetOwner(owns)
 	b := event.NewBatch(nil)
 	b.Messages = []event.Message{{Record: event.RuleSet, ID: "rules-" + set.Hash(), Received: at, Payload: set.Marshal()}}
 	r.engine.Process(b, r.emit)

@@ -11,6 +11,7 @@ import (
 	"weir/console"
 	"weir/devices"
 	"weir/ingest/consume"
+	"weir/ingest/decode"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
 	"weir/rules"
@@ -46,6 +47,9 @@ func (a *App) openConsumers(ctx context.Context) error {
 			a.runners = append(a.runners, consume.New(c))
 		}
 		rc := newRuleConsumer(p, a.rings[i], a.committers[i], a.rules, a.log)
+		if n := a.events.Partitions(); n > 1 {
+			rc.engine.SetOwner(func(device string) bool { return decode.Partition(device, n) == i })
+		}
 		a.rulers = append(a.rulers, rc)
 		add(consumerRules, rc, consume.Start{}, nil)
 		if a.groups != nil {

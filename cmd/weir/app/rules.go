@@ -259,6 +259,7 @@ func (c *ruleConsumer) reset() error {
 func anew(e *rules.Engine, partition int) *rules.Engine {
 	n := rules.NewEngine(partition)
 	n.SetScope(e.Scope())
+	n.SetOwner(e.Owner())
 	n.SetStopwatch(monotonic)
 	if set := e.Set(); set.Len() > 0 {
 		b := event.NewBatch(nil)
