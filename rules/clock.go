@@ -45,6 +45,7 @@ type clock struct {
 	entry    *entry   // in the space by device
 	back     *clock   // of history behind the watermark, while that is uploaded
 	held     []heldEvent
+	drift    *drift // how its history comes, if its latest event is that
 	epoch    uint32 // of the snapshot that it, its entry and its history are in, see saving
 }
 
@@ -105,14 +106,13 @@ func effective(at, received int64) int64 {
 // the clock that the event belongs to, and the time as of which it is to be
 // evaluated.
 func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*clock, int64, verdict) {
-	historic := now-at > BackfillAfter
 	if c.armed {
 		c.armed, c.time = false, at
 	}
 	if l.lateness > 0 {
 		switch {
 		case at >= c.time-l.lateness:
-			c.move(at, received, now, historic)
+			c.move(at, received, now, at >= c.time && c.behind(at, now))
 			return c, at, waits
 		case at < c.time-l.lateness-BackfillAfter:
 			return c.backfill(streamID, at, now)
@@ -127,8 +127,38 @@ func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*cloc
 	if !c.pass(streamID, at) {
 		return c, at, late
 	}
-	c.move(at, received, now, historic)
+	c.move(at, received, now, at >= c.time && c.behind(at, now))
 	return c, at, inOrder
+}
+
+// drift tells a clock that is slow from history that is uploaded: time passes
+// on it as it does here.
+type drift struct {
+	at, seen int64 // when it was looked at last: event time, log time
+	steady   bool
+}
+
+// steadyAfter is for how long that is watched.
+const steadyAfter = int64(30 * time.Second)
+
+// behind reports whether an event is history: it is old, and not just of a
+// device whose clock is slow.
+func (c *clock) behind(at, now int64) bool {
+	if now-at <= BackfillAfter {
+		c.drift = nil
+		return false
+	}
+	d := c.drift
+	switch {
+	case d == nil:
+		c.drift = &drift{at: at, seen: now}
+		return true
+	case now-d.seen >= steadyAfter:
+		there, here := at-d.at, now-d.seen
+		d.steady = there >= here/2 && there/2 <= here
+		d.at, d.seen = at, now
+	}
+	return !d.steady
 }
 
 func (c *clock) move(at, received, now int64, historic bool) {
@@ -205,10 +235,14 @@ func (c *clock) appendBinary(b []byte) []byte {
 	b = binary.AppendVarint(b, c.time)
 	b = binary.AppendVarint(b, c.seen)
 	var bits byte
-	for i, set := range []bool{c.own, c.historic, c.armed, c.past} {
+	for i, set := range []bool{c.own, c.historic, c.armed, c.past, c.drift != nil, c.drift != nil && c.drift.steady} {
 		bits |= flag(set) << i
 	}
 	b = append(b, bits)
+	if c.drift != nil {
+		b = binary.AppendVarint(b, c.drift.at)
+		b = binary.AppendVarint(b, c.drift.seen)
+	}
 	b = binary.AppendUvarint(b, uint64(len(c.streams)))
 	for _, s := range c.streams {
 		b = binary.AppendUvarint(b, uint64(s.id))
@@ -226,6 +260,9 @@ func (r *reader) clock(device string) *clock {
 	c := &clock{device: device, time: r.varint(), seen: r.varint()}
 	bits := r.byte()
 	c.own, c.historic, c.armed, c.past = bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
+	if bits&16 != 0 {
+		c.drift = &drift{r.varint(), r.varint(), bits&32 != 0}
+	}
 	for range r.count(2) {
 		c.streams = append(c.streams, stream{uint32(r.uvarint()), r.varint()})
 	}

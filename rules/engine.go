@@ -27,6 +27,7 @@ type Engine struct {
 	here  *entry   // whose cells the expressions read
 	at    int64    // the time as of which they read them
 	timed bool     // no event came: time passed
+	still bool     // nothing was heard of the device in that time
 	stamp uint64   // of the event that is evaluated
 	fresh []fresh  // the latest events of entries, in the batch that is processed
 	fed   []uint64 // by function: the stamp of the last event that had a part in it
@@ -324,11 +325,11 @@ func (e *Engine) groupTime(en *entry, clk *clock, at int64, c cause, emit func(D
 	if g.time == none {
 		g.time = at
 	}
+	g.move(at, c.ev.Received, e.now, clk.historic)
 	if en.next <= at {
 		e.timers(en, at, false, emit)
 		e.expr.Begin(c.ev)
 	}
-	g.move(at, c.ev.Received, e.now, clk.historic)
 }
 
 // feed gives an event to the cells of a space that want it.

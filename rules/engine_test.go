@@ -424,6 +424,52 @@ var lifecycles = []struct {
 		[]line{{at: 10, time: 5000, device: "a", fields: []event.Field{f("temperature", 40.0)}}, tick(60), tick(69), tick(73)},
 		[]string{"70 firing g/Hot a"},
 	},
+	{
+		"what is due in silence is decided with the latest event",
+		"alert: A\nexpr: absent(\"10s\") and mode == \"auto\"",
+		[]line{{at: 1, device: "a", fields: []event.Field{f("mode", "auto")}}, {at: 2, device: "b", fields: []event.Field{f("mode", "off")}}, tick(30)},
+		[]string{"11 firing g/A a"},
+	},
+	{
+		"an alert of a field and a window ends with the window",
+		"alert: A\nexpr: temperature > 30 and count_over_time(err, \"10s\") >= 1",
+		[]line{{at: 1, device: "a", fields: []event.Field{f("temperature", 31.0), f("err", "E1")}}, tick(30)},
+		[]string{"1 firing g/A a", "11 resolved g/A a"},
+	},
+	{
+		"a device with a slow clock is told of once its clock is known to go at the pace of ours",
+		"alert: Hot\nexpr: temperature > 30",
+		[]line{
+			{at: 5000, time: 1000, device: "a", fields: []event.Field{f("temperature", 3.0)}}, {at: 5020, time: 1020, device: "a", fields: []event.Field{f("temperature", 31.0)}},
+			{at: 5040, time: 1040, device: "a", fields: []event.Field{f("temperature", 31.0)}}, {at: 5060, time: 1060, device: "a", fields: []event.Field{f("temperature", 3.0)}},
+			{at: 5080, time: 1080, device: "a", fields: []event.Field{f("temperature", 31.0)}},
+		},
+		[]string{"5020 firing g/Hot a backfill", "5040 firing g/Hot a resumed", "5060 resolved g/Hot a", "5080 firing g/Hot a"},
+	},
+	{
+		"silence after an upload of history is told",
+		"alert: Silent\nexpr: absent(\"600s\")",
+		[]line{temp(5000, "x", 1), {at: 5001, time: 1000, device: "a", fields: []event.Field{f("temperature", 3.0)}}, temp(5550, "x", 1), tick(5605)},
+		[]string{"5603 firing g/Silent a"},
+	},
+	{
+		"what an event shows to have been long ago is nobody's business now, unless it still is so",
+		"alert: Silent\nexpr: absent(\"600s\")\n",
+		[]line{
+			{at: 9000, time: 1000, device: "a", fields: []event.Field{f("temperature", 3.0)}},
+			{at: 9001, time: 8990, device: "a", fields: []event.Field{f("temperature", 3.0)}},
+		},
+		[]string{"9001 firing g/Silent a backfill", "9001 resolved g/Silent a backfill"},
+	},
+	{
+		"an alert that was due long ago is told if the event says that it is still so",
+		"alert: Hot\nexpr: temperature > 30\nfor: 600s\n",
+		[]line{
+			{at: 9000, time: 1000, device: "a", fields: []event.Field{f("temperature", 31.0)}},
+			{at: 9001, time: 8990, device: "a", fields: []event.Field{f("temperature", 31.0)}},
+		},
+		[]string{"9001 firing g/Hot a backfill", "9001 firing g/Hot a resumed"},
+	},
 }
 
 func TestLifecycle(t *testing.T) {

@@ -150,7 +150,9 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 	a.rs.stats.Firing++
 	a.event = appendCause(a.event[:0], c)
 	a.id = incident(a.rs.rule, a.en.key, a.starts, a.en.begin(a.rs.rule.id, at))
-	a.past = a.en.clock.historic && !a.rs.rule.past
+	// What an event shows to have been due long before it is history too: if it is still so, that is told.
+	long := !e.still && a.en.clock.time-at > BackfillAfter
+	a.past = (a.en.clock.historic || long) && !a.rs.rule.past
 	e.changed(a, event.Firing, at)
 	emit(e.transition(a, event.Firing, at, c, ""))
 	e.enter(a)

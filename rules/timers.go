@@ -2,6 +2,7 @@ package rules
 
 import (
 	"container/heap"
+	"time"
 
 	"weir/ingest/event"
 	"weir/rules/expression"
@@ -53,6 +54,9 @@ func (e *Engine) pass(to int64, emit func(Derived)) {
 	}
 }
 
+// nowAfter is after which silence a device that uploaded history is back at now.
+const nowAfter = int64(time.Minute)
+
 // silence lets time pass for an entry of which nothing was heard.
 func (e *Engine) silence(en *entry, emit func(Derived)) {
 	e.touch(en)
@@ -60,6 +64,11 @@ func (e *Engine) silence(en *entry, emit func(Derived)) {
 		e.endPast(en, emit)
 		return
 	}
+	if e.now-en.clock.seen >= nowAfter { // what it uploaded has ended: what is due from here on is of now
+		en.clock.historic = false
+	}
+	e.still = true
+	defer func() { e.still = false }()
 	to := en.clock.silent(e.now) - en.space.lane.lateness
 	if en.holder() {
 		e.release(en.space.lane, en.clock, to, emit)
@@ -180,15 +189,13 @@ func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derive
 			s.expire(at)
 		}
 	}
-	bare := *c.ev
-	bare.Fields = nil // they were true of then, not of now
 	for _, rs := range en.space.rules {
 		if rs.rule.kind == KindRecord || rs.rule.frame != nil {
 			continue
 		}
 		for _, spec := range rs.rule.cells {
 			if containsItem(changed, spec) {
-				e.evaluateTimed(rs, en, at, c, &bare, emit)
+				e.evaluateTimed(rs, en, at, c, c.ev, emit)
 				break
 			}
 		}
