@@ -288,9 +288,10 @@ type Rule struct {
 	Evaluations uint64  `json:"evaluations"`
 	Skipped     uint64  `json:"skipped"` // events that say nothing about it
 	Recordings  uint64  `json:"recordings,omitempty"`
-	Nanos       float64 `json:"evaluation_ns"` // of an evaluation, the mean of one in 64
-	Keys        int     `json:"keys"`          // devices or other keys of which anything is known
-	StateBytes  int     `json:"state_bytes"`   // of memory, about
+	Nanos       float64 `json:"evaluation_ns"`     // of an evaluation, the mean of one in 64
+	Keys        int     `json:"keys"`              // devices or other keys of which anything is known
+	StateBytes  int     `json:"state_bytes"`       // of memory, about
+	Stopped     string  `json:"stopped,omitempty"` // why it evaluates no more
 
 	Errors    uint64 `json:"errors"`
 	LastError string `json:"last_error,omitempty"` // one of the failures, as an example

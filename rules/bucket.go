@@ -63,6 +63,9 @@ func (e *Engine) bucket(ev *event.Event) *bucket {
 func (e *Engine) fill(key bucketKey) *bucket {
 	b := &bucket{key: key, stream: streamID(key), empty: true}
 	for _, rs := range e.rules {
+		if rs.stats.Stopped != "" {
+			continue
+		}
 		m := &rs.rule.match
 		if !e.scope.covers(rs.rule.space) {
 			continue

@@ -42,6 +42,8 @@ type Engine struct {
 	history   History                  // may be nil
 	owns      func(device string) bool // nil: all devices
 	stopwatch func() int64             // nil: nothing is timed
+	stopping  []*ruleState             // that have passed a bound
+	because   string                   // why alerts end, if it is not their events' doing
 	watch     *watch                   // nil unless somebody asks why
 	current   *event.Batch             // that is processed
 	message   int                      // of it
@@ -62,6 +64,9 @@ type ruleState struct {
 	space *space
 	stats RuleStats
 	calls uint64 // of evaluate
+
+	size     int    // of the cells that it reads, bytes
+	stopping string // why it is to be stopped, once the message was processed
 }
 
 // active is how many alerts of the rule are not inactive.
@@ -115,6 +120,7 @@ func (e *Engine) use(s *Set) {
 		rs.space.rules = append(rs.space.rules, rs)
 		e.rules[i] = rs
 	}
+	e.arrangeUsage()
 	e.fed = make([]uint64, len(s.functions))
 	e.seen = make([]visit, len(s.spaces))
 	e.expr = expression.NewScope(s.slots)
@@ -179,6 +185,9 @@ func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
 			for j := range events {
 				e.event(cause{b.Position(&events[j]), &events[j]}, emit)
 			}
+		}
+		if len(e.stopping) > 0 {
+			e.stopRules(emit)
 		}
 		if len(e.desk.over) > 0 {
 			e.followUp(emit)

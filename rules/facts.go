@@ -96,6 +96,7 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 		fact.Annotations[n.key], _ = n.text.render(e.text)
 	}
 	e.decide(a, fact)
+	e.explains(fact)
 	if fact.Told() {
 		e.act(a, fact)
 	}

@@ -46,6 +46,7 @@ func (e *Engine) holds(rs *ruleState, en *entry, at int64, c cause, emit func(De
 		a = &alert{rs: rs, en: en, phase: pending, active: at, deadline: never, notice: unnoticed}
 		en.add(a)
 		rs.stats.Pending++
+		e.check(rs, 0)
 		if rs.rule.hold == 0 {
 			e.fire(a, at, c, emit)
 			return

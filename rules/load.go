@@ -136,6 +136,7 @@ func (l *loader) rule(spec *ruleSpec) {
 	l.identify(r, spec)
 	l.refuse(r, spec)
 	l.mode(r, spec)
+	l.bounds(r, spec)
 	r.match = newMatch(l.group.Match, spec.Match)
 	r.match.know(l.set.attributes)
 	l.checkMatch(spec.Match)

@@ -37,11 +37,15 @@ func (e *Engine) Restore(snapshot []byte) error {
 	if err := n.restoreDesk(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}
+	if err := n.restoreStopped(&r); err != nil {
+		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
+	}
 	if err := n.restoreRecords(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}
 	n.rebuildDesk()
 	for _, sp := range n.spaces {
+		sp.each(n.weigh)
 		sp.each(n.plan) // entries of which nothing is left stay, as they do in an engine that is not restarted
 	}
 	*e = *n

@@ -38,6 +38,9 @@ type rule struct {
 	annotations []namedText
 	actions     []action
 
+	maxKeys  int // in one partition
+	maxState int // bytes, in one partition
+
 	shadow   bool          // it evaluates without acting
 	shadows  string        // id of the rule that it is to replace; "" for none
 	repeat   time.Duration // after which it is told again; 0: never
@@ -68,6 +71,7 @@ func (r *rule) info() Info {
 		}
 		i.Actions = append(i.Actions, a.info())
 	}
+	r.tellBounds(&i)
 	if r.shadow {
 		i.Mode, i.Shadows = ModeShadow, r.shadows
 	}

@@ -69,9 +69,11 @@ type Info struct {
 	Escalate      []EscalationInfo    `json:"escalate,omitempty"`
 	Inhibit       []InhibitInfo       `json:"inhibit,omitempty"`
 	Flapping      *FlappingInfo       `json:"flapping,omitempty"`
-	Limit         int                 `json:"limit,omitempty"`   // of its group
-	Mode          string              `json:"mode,omitempty"`    // ModeShadow, or "" for rules that act
-	Shadows       string              `json:"shadows,omitempty"` // group/name of the rule that it is to replace
+	Limit         int                 `json:"limit,omitempty"`     // of its group
+	Mode          string              `json:"mode,omitempty"`      // ModeShadow, or "" for rules that act
+	Shadows       string              `json:"shadows,omitempty"`   // group/name of the rule that it is to replace
+	MaxKeys       int                 `json:"max_keys,omitempty"`  // in one partition; if it is not the default
+	MaxState      int                 `json:"max_state,omitempty"` // bytes, the same
 }
 
 // ActionInfo describes what transitions of an alert cause: Send or MQTT is set.

@@ -22,6 +22,7 @@ type space struct {
 	all     []*entry          // the same, see each
 	cells   []*cellSpec       // of the entries' cells, by slot
 	rules   []*ruleState
+	usage   []cellUse // by slot
 }
 
 // never is a deadline that does not come.
@@ -40,8 +41,9 @@ type entry struct {
 	at     int32  // index in Engine.schedule, -1 if it is not there
 	fresh  int32  // the latest event is Engine.fresh[fresh-1], and not last; 0 if it is last
 	starts []start
-	place  int32  // in space.all
-	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
+	sizes  []uint32 // of cells, as they are booked in space.usage; nil if there are none
+	place  int32    // in space.all
+	epoch  uint32   // of the snapshot that it is in, see saving; by device its clock's counts
 }
 
 // start is an incident that began at a time. An alert may begin, end and begin
@@ -212,6 +214,7 @@ func (en *entry) holder() bool { return en.space.device && en.space.lane.latenes
 // settleEntry plans for an entry after it changed, or forgets it if nothing is
 // left of it.
 func (e *Engine) settleEntry(en *entry) {
+	e.weigh(en)
 	if en.idle() {
 		e.unschedule(en)
 		en.space.remove(en)

@@ -33,6 +33,9 @@ type groupSpec struct {
 
 	Mode strict.String `yaml:"mode"`
 
+	MaxKeys  int         `yaml:"max_keys"`
+	MaxState strict.Size `yaml:"max_state"`
+
 	Interval yaml.Node `yaml:"interval"`
 }
 
@@ -62,6 +65,9 @@ type ruleSpec struct {
 
 	Mode    strict.String `yaml:"mode"`
 	Shadows strict.String `yaml:"shadows"`
+
+	MaxKeys  int         `yaml:"max_keys"`
+	MaxState strict.Size `yaml:"max_state"`
 }
 
 type actionSpec struct {

@@ -22,6 +22,7 @@ type RuleStats struct {
 	Nanos          int64  `json:"nanos"`           // that these took, with what followed from them
 	Pending        int    `json:"pending"`
 	Firing         int    `json:"firing"`
+	Stopped        string `json:"stopped,omitempty"`    // why it evaluates no more: it has passed a bound
 	LastError      string `json:"last_error,omitempty"` // one of the failures, as an example
 }
 

@@ -56,6 +56,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 		}
 	}
 	e.inherit(&old)
+	e.keepStopped(&old)
 	if fresh := e.unknown(&old); len(fresh) > 0 && e.history != nil {
 		e.rebuild(fresh)
 	}
@@ -176,7 +177,8 @@ func (e *Engine) unknown(old *Engine) []*cellSpec {
 	var fresh []*cellSpec
 	for _, sp := range e.spaces {
 		for _, c := range sp.cells {
-			if was := had[c.identity]; e.scope.covers(c.space) && (was == nil || was.window != c.window) {
+			was := had[c.identity]
+			if e.scope.covers(c.space) && !e.dropped(c) && (was == nil || was.window != c.window || old.dropped(was)) {
 				fresh = append(fresh, c)
 			}
 		}
@@ -234,7 +236,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 func (e *Engine) armAbsent() {
 	for _, rs := range e.rules {
 		for _, spec := range rs.rule.cells {
-			if spec.kind != absentKind || !e.scope.covers(spec.space) {
+			if spec.kind != absentKind || rs.stats.Stopped != "" || !e.scope.covers(spec.space) {
 				continue
 			}
 			e.expected(rs.rule, func(device string) { e.armDevice(rs, spec, device) })

@@ -62,6 +62,7 @@ func newCollector(a *App) *collector {
 	add("rules_reloads_total", "Reloads of the rule files.", "result")
 	add("rules_last_reload_successful", "1 while the rule files are right as they were read last, 0 while the old set keeps running.")
 	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
+	add("rules_stopped", "1 for a rule that has passed a bound and evaluates no more.", "rule")
 	add("rules_timed_evaluations_total", "Evaluations that were timed, one in 64.", "rule")
 	add("rules_timed_seconds_total", "Time that the timed evaluations took.", "rule")
 	add("rules_errors_total", "Evaluations that failed.", "rule")
@@ -163,6 +164,11 @@ func (c *collector) rules(gauge, sum func(string, float64, ...string), count fun
 	for rule, t := range sums {
 		count("rules_evaluations_total", t.Evaluations, rule)
 		count("rules_errors_total", t.Errors, rule)
+		if t.Stopped != "" {
+			gauge("rules_stopped", 1, rule)
+		} else {
+			gauge("rules_stopped", 0, rule)
+		}
 		count("rules_timed_evaluations_total", t.Timed, rule)
 		sum("rules_timed_seconds_total", float64(t.Nanos)/1e9, rule)
 		if t.Kind == rules.KindRecord {

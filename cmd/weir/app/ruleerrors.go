@@ -32,6 +32,9 @@ func (a *App) ruleTotals() map[string]rules.RuleStats {
 			t.Firing += r.Firing
 			t.Timed += r.Timed
 			t.Nanos += r.Nanos
+			if r.Stopped != "" {
+				t.Stopped = r.Stopped
+			}
 			if r.LastError != "" {
 				t.LastError = r.LastError
 			}
@@ -58,13 +61,14 @@ func (a *App) ruleStats() []rules.Stats {
 func (a *App) reportRules(ctx context.Context) error {
 	t := time.NewTicker(rulesLooked)
 	defer t.Stop()
-	known := ruleFailures{}
+	known, stopped := ruleFailures{}, map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case at := <-t.C:
 			a.logRuleFailures(known, at)
+			a.logStopped(stopped)
 		}
 	}
 }
@@ -72,6 +76,16 @@ func (a *App) reportRules(ctx context.Context) error {
 func (a *App) logRuleFailures(known ruleFailures, at time.Time) {
 	for _, f := range known.due(a.ruleTotals(), at) {
 		a.log.Warn("a rule fails: for these events it is neither true nor false", "rule", f.rule, "failures", f.count, "cause", f.cause)
+	}
+}
+
+// logStopped logs rules that have passed a bound, once.
+func (a *App) logStopped(known map[string]bool) {
+	for rule, t := range a.ruleTotals() {
+		if t.Stopped != "" && !known[rule] {
+			a.log.Warn("a rule is stopped: its alerts are resolved and it evaluates no more until it is edited", "rule", rule, "cause", t.Stopped)
+		}
+		known[rule] = t.Stopped != ""
 	}
 }
 

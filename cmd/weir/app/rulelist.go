@@ -27,7 +27,7 @@ func (a *App) rulesInForce() []console.Rule {
 		t, s := totals[r.Rule], sizes[r.Rule]
 		out := console.Rule{
 			Info: r, Pending: t.Pending, Firing: t.Firing, Evaluations: t.Evaluations, Skipped: t.Skipped, Errors: t.Errors, LastError: t.LastError,
-			Recordings: t.Recordings, Keys: s.Keys, StateBytes: s.Size,
+			Recordings: t.Recordings, Stopped: t.Stopped, Keys: s.Keys, StateBytes: s.Size,
 		}
 		if t.Timed > 0 {
 			out.Nanos = float64(t.Nanos) / float64(t.Timed)

@@ -34,6 +34,9 @@ func rulesList(ctx context.Context, c *call) error {
 		if r.Mode != "" {
 			mode = r.Mode
 		}
+		if r.Stopped != "" {
+			mode = "stopped"
+		}
 		if r.Nanos > 0 {
 			each = strconv.FormatFloat(r.Nanos, 'f', 0, 64)
 		}
@@ -44,6 +47,11 @@ func rulesList(ctx context.Context, c *call) error {
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
+	}
+	for i := range list.Rules {
+		if r := &list.Rules[i]; r.Stopped != "" {
+			fmt.Fprintf(c.stdout, "%s is %s\n", oneLine(r.Rule), r.Stopped)
+		}
 	}
 	return nil
 }
