@@ -36,6 +36,7 @@ func fill(t testing.TB, times [][][]int64) *eventlog.Log {
 	for p, batches := range times {
 		r := ring.New(4 << 20)
 		c := l.Partition(p).NewCommitter(r)
+		c.Quiet(true) // a tick would be of now
 		done := make(chan error, 1)
 		go func() { done <- c.Run(ctx) }()
 		for _, batch := range batches {
