@@ -36,7 +36,7 @@ func (w *Window) AppendBinary(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(st.samples.len()))
 	var before int64
 	for i := range st.samples.len() {
-		s := *st.samples.at(i)
+		s := st.samples.at(i)
 		b = binary.AppendUvarint(b, uint64(s.t)-uint64(before))
 		b = st.appendBits(b, s)
 		before = s.t
@@ -71,8 +71,10 @@ func (w *Window) appendWhole(b []byte) []byte {
 	}
 	b = appendFloats(b, ws.min, ws.max)
 	for _, e := range st.exacts() {
-		b = binary.AppendUvarint(b, uint64(len(e.parts)))
-		b = appendFloats(b, e.parts...)
+		var buf [2]float64
+		parts := e.parts(&buf)
+		b = binary.AppendUvarint(b, uint64(len(parts)))
+		b = appendFloats(b, parts...)
 	}
 	switch {
 	case st.order == nil:
@@ -95,11 +97,11 @@ func (w *Window) appendWhole(b []byte) []byte {
 // exacts returns the sums that the state keeps, in the order of snapshots.
 func (st *state) exacts() []*exact {
 	var list []*exact
-	if st.sums != nil {
-		list = append(list, &st.sums.sum)
-		if st.sums.squared {
-			list = append(list, &st.sums.squares)
-		}
+	if st.summed {
+		list = append(list, &st.sum)
+	}
+	if st.squares != nil {
+		list = append(list, st.squares)
 	}
 	if st.times != nil {
 		list = append(list, &st.times.t, &st.times.tt, &st.times.product)
@@ -278,17 +280,14 @@ func (r *reader) whole(w *Window) {
 		if i > 1 {
 			r.fail(errValue)
 		}
-		if st.texts == nil {
-			st.texts = new(texts)
-		}
-		s.bits = textBits | uint64(st.texts.take(v.Text()))
+		s.bits = textBits | uint64(st.obtainTexts().take(v.Text()))
 	}
 	ws.min, ws.max = r.float(maxNumber), r.float(maxNumber)
 	stored := newState(&Spec{Mode: Whole, Needs: needs})
 	for _, e := range stored.exacts() {
 		for range r.count(8) {
 			e.add(r.float(1e300))
-			if len(e.parts) > 64 {
+			if e.more != nil && len(*e.more) > 64 {
 				r.fail(errValue)
 			}
 		}
@@ -308,13 +307,11 @@ func (r *reader) whole(w *Window) {
 
 // keep takes the accumulators that the state has from one that has them all.
 func (st *state) keep(stored *state) {
-	if st.sums != nil {
-		squared := st.sums.squared
-		*st.sums = *stored.sums
-		st.sums.squared = squared
-		if !squared {
-			st.sums.squares = exact{}
-		}
+	if st.summed {
+		st.sum = stored.sum
+	}
+	if st.squares != nil {
+		st.squares = stored.squares
 	}
 	if st.times != nil {
 		st.times = stored.times

@@ -92,23 +92,76 @@ func (e expansion) value() float64 {
 
 // exact is an expansion that is kept: what was added and taken away again
 // leaves no trace, so the sum depends on what is in it and not on how it came
-// about. Measurements of one field need one to three parts.
-type exact struct{ parts expansion }
+// about. Measurements of one field need one or two parts.
+type exact struct {
+	few  [2]float64 // up to two parts, then zeros; not used if there is more
+	more *expansion // all parts, once they were more than two
+}
+
+// parts returns the parts, which are not to be changed; buf may hold them.
+func (e *exact) parts(buf *[2]float64) expansion {
+	if e.more != nil {
+		return *e.more
+	}
+	*buf = e.few
+	switch {
+	case buf[0] == 0:
+		return buf[:0]
+	case buf[1] == 0:
+		return buf[:1]
+	}
+	return buf[:]
+}
 
 func (e *exact) add(x float64) {
-	if e.parts == nil {
-		e.parts = make(expansion, 0, 4)
+	if e.more != nil {
+		*e.more = e.more.add(x)
+		return
 	}
-	e.parts = e.parts.add(x)
+	var buf [3]float64
+	n := 0
+	for _, p := range e.few {
+		if p == 0 {
+			break
+		}
+		sum, err := twoSum(x, p)
+		if err != 0 {
+			buf[n] = err
+			n++
+		}
+		x = sum
+	}
+	if x != 0 {
+		buf[n] = x
+		n++
+	}
+	if n > len(e.few) {
+		more := make(expansion, n, n+1)
+		copy(more, buf[:n])
+		e.more = &more
+		return
+	}
+	e.few = [2]float64{buf[0], buf[1]}
 }
 
+// addProduct adds a times b.
 func (e *exact) addProduct(a, b float64) {
-	if e.parts == nil {
-		e.parts = make(expansion, 0, 4)
+	p, err := twoProduct(a, b)
+	if err != 0 {
+		e.add(err)
 	}
-	e.parts = e.parts.addProduct(a, b)
+	e.add(p)
 }
 
-func (e *exact) value() float64 { return e.parts.value() }
+func (e *exact) value() float64 {
+	var buf [2]float64
+	return e.parts(&buf).value()
+}
 
-func (e *exact) clear() { e.parts = e.parts[:0] }
+// clear makes the sum zero. What had many parts is likely to have them again.
+func (e *exact) clear() {
+	e.few = [2]float64{}
+	if e.more != nil {
+		*e.more = (*e.more)[:0]
+	}
+}

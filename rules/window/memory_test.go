@@ -85,7 +85,7 @@ func TestWindowsGiveBackWhatABurstTook(t *testing.T) {
 		w.Add(i, event.IntValue(-i))
 		w.Advance(i)
 	}
-	if got := len(w.state.samples.buf); w.Len() != 10 || got > 64 {
+	if got := w.state.samples.room; w.Len() != 10 || got > 64 {
 		t.Errorf("%d samples in a buffer for %d", w.Len(), got)
 	}
 	if got := len(w.state.max.seqs.buf); got > 64 {

@@ -66,7 +66,7 @@ func (q *quantiles) remove(x float64, n int) (refill bool) {
 func (q *quantiles) fill(st *state) {
 	q.sorted = make([]float64, 0, exactQuantiles+slack+1)
 	for i := range int(st.entered) {
-		if s := *st.samples.at(i); !s.isText() {
+		if s := st.samples.at(i); !s.isText() {
 			q.sorted = append(q.sorted, s.number())
 		}
 	}

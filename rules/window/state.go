@@ -1,40 +1,60 @@
 package window
 
 func newState(s *Spec) *state {
-	st := &state{}
-	if s.Needs&(needSum|needSquares) != 0 {
-		st.sums = &sums{squared: s.Needs&needSquares != 0}
+	summed := s.Needs&(needSum|needSquares) != 0
+	if s.Mode != Whole && s.Needs&^needSum == 0 {
+		if summed {
+			return &state{needed: plain[1]}
+		}
+		return &state{needed: plain[0]}
+	}
+	m := &needed{summed: summed, changing: s.Needs&needChanges != 0}
+	if s.Needs&needSquares != 0 {
+		m.squares = new(exact)
 	}
 	if s.Needs&needTimes != 0 {
-		st.times = new(times)
+		m.times = new(times)
 	}
 	if s.Needs&needResets != 0 {
-		st.lost = new(exact)
+		m.lost = new(exact)
 	}
 	if s.Needs&needQuantile != 0 {
-		st.order = new(quantiles)
+		m.order = new(quantiles)
 	}
-	if s.Mode == Whole {
-		st.whole = new(whole)
-		return st
+	switch {
+	case s.Mode == Whole:
+		m.whole = new(whole)
+	default:
+		if s.Needs&needMin != 0 {
+			m.min = &deque{sign: -1}
+		}
+		if s.Needs&needMax != 0 {
+			m.max = &deque{sign: 1}
+		}
 	}
-	if s.Needs&needMin != 0 {
-		st.min = &deque{sign: -1}
+	return &state{needed: m}
+}
+
+// obtainTexts returns the texts, new ones if there are none.
+func (st *state) obtainTexts() *texts {
+	if st.texts == nil {
+		m := *st.needed // it may be shared
+		m.texts = new(texts)
+		st.needed = &m
 	}
-	if s.Needs&needMax != 0 {
-		st.max = &deque{sign: 1}
-	}
-	return st
+	return st.texts
 }
 
 // clear makes the state as newState has returned it.
 func (st *state) clear() {
-	samples := st.samples
-	samples.clear()
-	*st = state{samples: samples, sums: st.sums, times: st.times, min: st.min, max: st.max, lost: st.lost, order: st.order, whole: st.whole}
-	if st.sums != nil {
-		st.sums.sum.clear()
-		st.sums.squares.clear()
+	st.samples.clear()
+	st.sum.clear()
+	*st = state{samples: st.samples, sum: st.sum, needed: st.needed}
+	if st.texts != nil {
+		st.texts = nil
+	}
+	if st.squares != nil {
+		st.squares.clear()
 	}
 	if st.times != nil {
 		st.times.clear()
@@ -62,12 +82,7 @@ func (st *state) number(pos int) float64 { return st.samples.at(pos).number() }
 // how many there are with it.
 func (st *state) count(s sample) {
 	x := s.number()
-	if st.sums != nil {
-		st.sums.add(x, 1)
-	}
-	if st.times != nil {
-		st.times.add(s.t, x, 1)
-	}
+	st.add(s.t, x, 1)
 	if st.order != nil {
 		st.order.add(x, st.numbers)
 	}
@@ -76,9 +91,9 @@ func (st *state) count(s sample) {
 // enter lets the first sample of those to come count.
 func (st *state) enter() {
 	pos := st.entered
-	s := *st.samples.at(pos)
+	s := st.samples.at(pos)
 	st.entered++
-	if pos > 0 && differ(*st.samples.at(pos - 1), s) {
+	if st.changing && pos > 0 && differ(st.samples.at(pos-1), s) {
 		st.changes++
 	}
 	if s.isText() {
@@ -87,7 +102,7 @@ func (st *state) enter() {
 	seq := st.base + uint32(pos)
 	if st.numbers == 0 {
 		st.first = seq
-	} else {
+	} else if st.lost != nil {
 		st.pair(st.at(st.last), s, 1)
 	}
 	st.before, st.last = st.last, seq
@@ -101,7 +116,7 @@ func (st *state) enter() {
 	}
 }
 
-func (st *state) at(seq uint32) sample { return *st.samples.at(int(seq - st.base)) }
+func (st *state) at(seq uint32) sample { return st.samples.at(int(seq - st.base)) }
 
 // pair counts the neighbouring numbers a and b, or with n = -1 counts them no more.
 func (st *state) pair(a, b sample, n int) {
@@ -113,8 +128,8 @@ func (st *state) pair(a, b sample, n int) {
 
 // leave takes out the first sample, which has entered.
 func (st *state) leave() {
-	s := *st.samples.at(0)
-	if st.entered > 1 && differ(s, *st.samples.at(1)) {
+	s := st.samples.at(0)
+	if st.changing && st.entered > 1 && differ(s, st.samples.at(1)) {
 		st.changes--
 	}
 	if s.isText() {
@@ -124,19 +139,16 @@ func (st *state) leave() {
 	}
 	if st.numbers > 1 {
 		next := 1
-		for st.samples.at(next).isText() {
+		for st.texts != nil && st.samples.at(next).isText() {
 			next++
 		}
 		st.first = st.base + uint32(next)
-		st.pair(s, *st.samples.at(next), -1)
+		if st.lost != nil {
+			st.pair(s, st.samples.at(next), -1)
+		}
 	}
 	x := s.number()
-	if st.sums != nil {
-		st.sums.add(x, -1)
-	}
-	if st.times != nil {
-		st.times.add(s.t, x, -1)
-	}
+	st.add(s.t, x, -1)
 	if st.min != nil {
 		st.min.leave(st)
 	}
@@ -153,8 +165,10 @@ func (st *state) leave() {
 
 // drop takes the first sample out of the queue.
 func (st *state) drop() {
-	if s := *st.samples.at(0); s.isText() {
-		st.texts.give(uint32(s.bits))
+	if st.texts != nil {
+		if s := st.samples.at(0); s.isText() {
+			st.texts.give(uint32(s.bits))
+		}
 	}
 	st.samples.popFront()
 	st.base++
@@ -164,18 +178,20 @@ func (st *state) drop() {
 func (st *state) insert(pos int, s sample) {
 	st.samples.insert(pos, s)
 	st.entered++
-	next := *st.samples.at(pos + 1)
-	if pos > 0 {
-		prev := *st.samples.at(pos - 1)
-		if differ(prev, next) {
-			st.changes--
+	if st.changing {
+		next := st.samples.at(pos + 1)
+		if pos > 0 {
+			prev := st.samples.at(pos - 1)
+			if differ(prev, next) {
+				st.changes--
+			}
+			if differ(prev, s) {
+				st.changes++
+			}
 		}
-		if differ(prev, s) {
+		if differ(s, next) {
 			st.changes++
 		}
-	}
-	if differ(s, next) {
-		st.changes++
 	}
 	for _, seq := range [...]*uint32{&st.first, &st.before, &st.last} {
 		if int(*seq-st.base) >= pos {
@@ -213,16 +229,16 @@ func (st *state) between(pos int, s sample) {
 		for st.samples.at(prev).isText() {
 			prev--
 		}
-		st.pair(*st.samples.at(prev), s, 1)
+		st.pair(st.samples.at(prev), s, 1)
 	}
 	if pos < last {
 		for st.samples.at(next).isText() {
 			next++
 		}
-		st.pair(s, *st.samples.at(next), 1)
+		st.pair(s, st.samples.at(next), 1)
 	}
 	if pos > first && pos < last {
-		st.pair(*st.samples.at(prev), *st.samples.at(next), -1)
+		st.pair(st.samples.at(prev), st.samples.at(next), -1)
 	}
 	switch {
 	case pos > last:

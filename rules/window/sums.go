@@ -1,25 +1,26 @@
 package window
 
-// sums are the sums of the numbers and of their squares.
-type sums struct {
-	squared      bool
-	sum, squares exact
-}
-
-// add adds a number, or with sign = -1 takes it away.
-func (m *sums) add(x, sign float64) {
-	m.sum.add(sign * x)
-	if m.squared {
-		m.squares.addProduct(sign*x, x)
+// add adds a number to the sums, or with sign = -1 takes it away.
+func (st *state) add(t int64, x, sign float64) {
+	if st.summed {
+		st.sum.add(sign * x)
+	}
+	if st.squares != nil {
+		st.squares.addProduct(sign*x, x)
+	}
+	if st.times != nil {
+		st.times.add(t, x, sign)
 	}
 }
 
 // variance returns the variance of n numbers as a population. It is computed
 // without rounding but for the last steps, so there is no cancellation: equal
 // numbers give 0.
-func (m *sums) variance(n int) float64 {
+func (st *state) variance(n int) float64 {
 	var buf [48]float64
-	v := expansion(buf[:0]).addScaled(m.squares.parts, float64(n)).subProducts(m.sum.parts, m.sum.parts)
+	var b1, b2 [2]float64
+	sum := st.sum.parts(&b1)
+	v := expansion(buf[:0]).addScaled(st.squares.parts(&b2), float64(n)).subProducts(sum, sum)
 	return max(0, v.value()/float64(n)/float64(n))
 }
 
@@ -58,8 +59,10 @@ func (m *times) addPart(d, x, sign float64) {
 // second, and false if they are all at one time.
 func (m *times) slope(sum *exact, n int) (float64, bool) {
 	var buf, buf2 [48]float64
-	num := expansion(buf[:0]).addScaled(m.product.parts, float64(n)).subProducts(m.t.parts, sum.parts)
-	den := expansion(buf2[:0]).addScaled(m.tt.parts, float64(n)).subProducts(m.t.parts, m.t.parts)
+	var b1, b2, b3, b4 [2]float64
+	t := m.t.parts(&b1)
+	num := expansion(buf[:0]).addScaled(m.product.parts(&b2), float64(n)).subProducts(t, sum.parts(&b3))
+	den := expansion(buf2[:0]).addScaled(m.tt.parts(&b4), float64(n)).subProducts(t, t)
 	d := den.value()
 	return num.value() / d * 1e9, d > 0
 }

@@ -36,7 +36,7 @@ func (w *Window) Value(f Func, q float64, now int64) event.Value {
 	case First, Last:
 		return w.end(f)
 	case Sum:
-		x = st.sums.sum.value()
+		x = st.sum.value()
 	case Rate, Increase, Delta:
 		x, ok = w.extrapolated(f, now)
 	case Irate, Idelta:
@@ -44,7 +44,7 @@ func (w *Window) Value(f Func, q float64, now int64) event.Value {
 	case Deriv:
 		ok = st.numbers > 1
 		if ok {
-			x, ok = st.times.slope(&st.sums.sum, st.numbers)
+			x, ok = st.times.slope(&st.sum, st.numbers)
 		}
 	default:
 		ok = st.numbers > 0
@@ -62,11 +62,11 @@ func (w *Window) Value(f Func, q float64, now int64) event.Value {
 func (st *state) aggregate(f Func, q float64) (float64, bool) {
 	switch f {
 	case Avg:
-		return st.sums.sum.value() / float64(st.numbers), true
+		return st.sum.value() / float64(st.numbers), true
 	case Stdvar:
-		return st.sums.variance(st.numbers), true
+		return st.variance(st.numbers), true
 	case Stddev:
-		return math.Sqrt(st.sums.variance(st.numbers)), true
+		return math.Sqrt(st.variance(st.numbers)), true
 	case Min:
 		return st.minimum(), true
 	case Max:
@@ -106,9 +106,9 @@ func (w *Window) end(f Func) event.Value {
 	case st.whole != nil:
 		s = st.whole.last
 	case f == First:
-		s = *st.samples.at(0)
+		s = st.samples.at(0)
 	default:
-		s = *st.samples.at(st.entered - 1)
+		s = st.samples.at(st.entered - 1)
 	}
 	if s.isText() {
 		return event.StringValue(st.texts.list[uint32(s.bits)].s)
@@ -154,7 +154,8 @@ func (w *Window) extrapolated(f Func, now int64) (float64, bool) {
 	var buf [48]float64
 	grown := expansion(buf[:0]).add(last.number()).add(-first.number())
 	if f != Delta {
-		for _, p := range st.lost.parts {
+		var parts [2]float64
+		for _, p := range st.lost.parts(&parts) {
 			grown = grown.add(p)
 		}
 	}

@@ -19,27 +19,35 @@ type Window struct {
 	state *state // nil when it holds nothing
 }
 
-// state is what a window that holds something keeps. What its Spec does not
-// need is nil.
+// state is what a window that holds something keeps.
 type state struct {
-	samples ring[sample] // by time; not used by Whole
-	base    uint32       // sequence number of the first sample; wraps
-	entered int          // samples that count; those behind are still to come
-	numbers int          // of those that entered
-	changes int
-	resets  int
-
+	samples             queue  // not used by Whole
+	base                uint32 // sequence number of the first sample; wraps
 	first, before, last uint32 // sequence numbers of the first, the last but one and the last number that entered
 
-	sums  *sums
-	times *times
-	min   *deque
-	max   *deque
-	lost  *exact // what fell away by resets
-	order *quantiles
-	texts *texts
-	whole *whole
+	entered int // samples that count; those behind are still to come
+	numbers int // of those that entered
+	changes int
+	resets  int
+	sum     exact
+	*needed
 }
+
+// needed is what not every state keeps. What its Spec does not need is nil.
+type needed struct {
+	summed, changing bool
+
+	squares  *exact
+	times    *times
+	min, max *deque
+	lost     *exact // what fell away by resets
+	order    *quantiles
+	texts    *texts // nil until there is one
+	whole    *whole
+}
+
+// plain are what states without more than a sum share; they never change.
+var plain = [2]*needed{{}, {summed: true}}
 
 // sample is a number or a text at a time.
 type sample struct {
@@ -108,7 +116,7 @@ func (w *Window) Add(t int64, v event.Value) {
 		return
 	}
 	from, to := w.bounds(w.now)
-	if t < from || w.spec.Mode == Counted && w.full() && t < w.state.samples.at(0).t {
+	if t < from || w.spec.Mode == Counted && w.full() && t < w.state.samples.time(0) {
 		return
 	}
 	if w.state == nil {
@@ -120,10 +128,7 @@ func (w *Window) Add(t int64, v event.Value) {
 	st := w.state
 	s := sample{t: t, bits: math.Float64bits(x)}
 	if isText {
-		if st.texts == nil {
-			st.texts = new(texts)
-		}
-		s.bits = textBits | uint64(st.texts.take(v.Text()))
+		s.bits = textBits | uint64(st.obtainTexts().take(v.Text()))
 	}
 	switch {
 	case w.spec.Mode == Whole:
@@ -132,7 +137,7 @@ func (w *Window) Add(t int64, v event.Value) {
 	case t > to:
 		st.samples.insert(st.place(t), s)
 		return
-	case st.entered == 0 || t >= st.samples.at(st.entered-1).t:
+	case st.entered == 0 || t >= st.samples.time(st.entered-1):
 		st.samples.insert(st.entered, s)
 		st.enter()
 	default:
@@ -160,10 +165,10 @@ func number(v event.Value) (float64, bool) {
 // place returns the position of a new sample at time t.
 func (st *state) place(t int64) int {
 	n := st.samples.len()
-	if n == 0 || st.samples.at(n-1).t <= t {
+	if n == 0 || st.samples.time(n-1) <= t {
 		return n
 	}
-	return sort.Search(n, func(i int) bool { return st.samples.at(i).t > t })
+	return sort.Search(n, func(i int) bool { return st.samples.time(i) > t })
 }
 
 // bounds returns the first and the last time that belong to the window at now.
@@ -198,17 +203,17 @@ func (w *Window) Advance(now int64) {
 		return
 	}
 	from, to := w.bounds(now)
-	for st.entered > 0 && st.samples.at(0).t < from {
+	for st.entered > 0 && st.samples.time(0) < from {
 		st.leave()
 	}
-	for st.samples.len() > 0 && st.samples.at(0).t < from {
+	for st.samples.len() > 0 && st.samples.time(0) < from {
 		st.drop()
 	}
 	if st.samples.len() == 0 {
 		w.release()
 		return
 	}
-	for st.entered < st.samples.len() && st.samples.at(st.entered).t <= to {
+	for st.entered < st.samples.len() && st.samples.time(st.entered) <= to {
 		st.enter()
 	}
 }
@@ -219,7 +224,7 @@ func (w *Window) Next() int64 {
 	if w.state == nil || w.spec.Mode > Aligned {
 		return math.MaxInt64
 	}
-	t := w.state.samples.at(0).t
+	t := w.state.samples.time(0)
 	after := w.spec.Width
 	if w.spec.Mode == Aligned {
 		after++
@@ -233,13 +238,16 @@ func (w *Window) Next() int64 {
 // Size returns the bytes of memory that the window takes, estimated from what
 // it holds: buffers are larger by up to a factor of two, for a moment by four.
 func (w *Window) Size() int {
-	const empty, full, part = 24, 200, 64
+	const empty, full, part = 24, 128, 64
 	st := w.state
 	if st == nil {
 		return empty
 	}
-	n := empty + full + 16*st.samples.len()
-	for _, on := range [...]bool{st.sums != nil, st.times != nil, st.lost != nil} {
+	n := empty + full + 14*st.samples.len()
+	if w.spec.Needs&^needSum != 0 || st.whole != nil {
+		n += 2 * part
+	}
+	for _, on := range [...]bool{st.squares != nil, st.times != nil, st.times != nil, st.lost != nil} {
 		if on {
 			n += part
 		}
