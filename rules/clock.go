@@ -35,25 +35,32 @@ const (
 // time + (log time - seen), less the grace.
 type clock struct {
 	device   string
-	time     int64    // the latest event time
-	seen     int64    // log time at which that was received
-	own      bool     // its events carry times of their own
-	historic bool     // its latest event is history
-	armed    bool     // no event yet: it was set for a device that is expected
-	past     bool     // it is that of history uploaded behind the device's watermark
-	streams  []stream // the latest event time of each stream of events
-	entry    *entry   // in the space by device
-	back     *clock   // of history behind the watermark, while that is uploaded
-	held     []heldEvent
-	drift    *drift // how its history comes, if its latest event is that
+	time     int64  // the latest event time
+	seen     int64  // log time at which that was received
+	own      bool   // its events carry times of their own
+	historic bool   // its latest event is history
+	armed    bool   // no event yet: it was set for a device that is expected
+	past     bool   // it is that of history uploaded behind the device's watermark
 	epoch    uint32 // of the snapshot that it, its entry and its history are in, see saving
+	entry    *entry // in the space by device
+	back     *clock // of history behind the watermark, while that is uploaded
+	stream   stream // the first, if there was one; see streams
+	rest     *rest  // nil as long as it says nothing
+}
+
+// rest is what few clocks have.
+type rest struct {
+	streams []stream    // all but the first
+	held    []heldEvent // see hold
+	drift   *drift      // how its history comes, if its latest event is that
 }
 
 // stream is how far one kind of a device's events has come. Devices send them
 // in order, but one kind may be ahead of another.
 type stream struct {
-	id   uint32
-	time int64
+	time  int64 // of the latest event
+	id    uint32
+	begun bool // it had an event
 }
 
 // lane is a set of clocks. Rules that wait for late events have clocks of their
@@ -82,7 +89,7 @@ func (l *lane) obtain(device string, at, now int64) *clock {
 	if c := l.clocks[device]; c != nil {
 		return c
 	}
-	return l.add(&clock{device: strings.Clone(device), time: at, seen: now, streams: make([]stream, 0, 1)})
+	return l.add(&clock{device: strings.Clone(device), time: at, seen: now})
 }
 
 // verdict is what the time of an event says about it.
@@ -120,7 +127,7 @@ func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*cloc
 		return c, at, late
 	}
 	if at < c.time-BackfillAfter {
-		if i := c.stream(streamID); i < 0 || at < c.streams[i].time {
+		if s := c.findStream(streamID); s == nil || at < s.time {
 			return c.backfill(streamID, at, now)
 		}
 	}
@@ -138,6 +145,13 @@ type drift struct {
 	steady   bool
 }
 
+func (c *clock) drift() *drift {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest.drift
+}
+
 // steadyAfter is for how long that is watched.
 const steadyAfter = int64(30 * time.Second)
 
@@ -145,13 +159,15 @@ const steadyAfter = int64(30 * time.Second)
 // device whose clock is slow.
 func (c *clock) behind(at, now int64) bool {
 	if now-at <= BackfillAfter {
-		c.drift = nil
+		if c.rest != nil {
+			c.rest.drift = nil
+		}
 		return false
 	}
-	d := c.drift
+	d := c.drift()
 	switch {
 	case d == nil:
-		c.drift = &drift{at: at, seen: now}
+		c.others().drift = &drift{at: at, seen: now}
 		return true
 	case now-d.seen >= steadyAfter:
 		there, here := at-d.at, now-d.seen
@@ -167,13 +183,46 @@ func (c *clock) move(at, received, now int64, historic bool) {
 	}
 }
 
-func (c *clock) stream(id uint32) int {
-	for i := range c.streams {
-		if c.streams[i].id == id {
-			return i
+// streams returns how many streams the clock knows, and those but the first.
+func (c *clock) streams() (n int, later []stream) {
+	if !c.stream.begun {
+		return 0, nil
+	}
+	if c.rest != nil {
+		later = c.rest.streams
+	}
+	return 1 + len(later), later
+}
+
+func (c *clock) findStream(id uint32) *stream {
+	n, later := c.streams()
+	if n > 0 && c.stream.id == id {
+		return &c.stream
+	}
+	for i := range later {
+		if later[i].id == id {
+			return &later[i]
 		}
 	}
-	return -1
+	return nil
+}
+
+func (c *clock) addStream(s stream) {
+	s.begun = true
+	if !c.stream.begun {
+		c.stream = s
+		return
+	}
+	r := c.others()
+	r.streams = append(r.streams, s)
+}
+
+// others returns the rest of the clock, a new one if there is none.
+func (c *clock) others() *rest {
+	if c.rest == nil {
+		c.rest = new(rest)
+	}
+	return c.rest
 }
 
 // maxStreams bounds what is kept of one device.
@@ -181,16 +230,17 @@ const maxStreams = 64
 
 // pass reports whether an event is in the order of its stream.
 func (c *clock) pass(id uint32, at int64) bool {
-	i := c.stream(id)
+	s := c.findStream(id)
+	n, _ := c.streams()
 	switch {
-	case i < 0 && len(c.streams) < maxStreams:
-		c.streams = append(c.streams, stream{id, at})
-	case i < 0:
-		c.streams[0] = stream{id, at}
-	case at < c.streams[i].time:
+	case s == nil && n < maxStreams:
+		c.addStream(stream{id: id, time: at})
+	case s == nil:
+		c.stream.id, c.stream.time = id, at
+	case at < s.time:
 		return false
 	default:
-		c.streams[i].time = at
+		s.time = at
 	}
 	return true
 }
@@ -235,25 +285,35 @@ func (c *clock) appendBinary(b []byte) []byte {
 	b = binary.AppendVarint(b, c.time)
 	b = binary.AppendVarint(b, c.seen)
 	var bits byte
-	for i, set := range []bool{c.own, c.historic, c.armed, c.past, c.drift != nil, c.drift != nil && c.drift.steady} {
+	d := c.drift()
+	for i, set := range []bool{c.own, c.historic, c.armed, c.past, d != nil, d != nil && d.steady} {
 		bits |= flag(set) << i
 	}
 	b = append(b, bits)
-	if c.drift != nil {
-		b = binary.AppendVarint(b, c.drift.at)
-		b = binary.AppendVarint(b, c.drift.seen)
+	if d != nil {
+		b = binary.AppendVarint(b, d.at)
+		b = binary.AppendVarint(b, d.seen)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.streams)))
-	for _, s := range c.streams {
-		b = binary.AppendUvarint(b, uint64(s.id))
-		b = binary.AppendVarint(b, s.time)
+	n, later := c.streams()
+	b = binary.AppendUvarint(b, uint64(n))
+	if n > 0 {
+		b = c.stream.appendBinary(b)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.held)))
-	for _, h := range c.held {
+	for _, s := range later {
+		b = s.appendBinary(b)
+	}
+	held := c.held()
+	b = binary.AppendUvarint(b, uint64(len(held)))
+	for _, h := range held {
 		b = binary.AppendVarint(b, h.at)
 		b = appendText(b, string(h.event))
 	}
 	return b
+}
+
+func (s stream) appendBinary(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(s.id))
+	return binary.AppendVarint(b, s.time)
 }
 
 func (r *reader) clock(device string) *clock {
@@ -261,13 +321,13 @@ func (r *reader) clock(device string) *clock {
 	bits := r.byte()
 	c.own, c.historic, c.armed, c.past = bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
 	if bits&16 != 0 {
-		c.drift = &drift{r.varint(), r.varint(), bits&32 != 0}
+		c.others().drift = &drift{r.varint(), r.varint(), bits&32 != 0}
 	}
 	for range r.count(2) {
-		c.streams = append(c.streams, stream{uint32(r.uvarint()), r.varint()})
+		c.addStream(stream{id: uint32(r.uvarint()), time: r.varint()})
 	}
 	for range r.count(2) {
-		c.held = append(c.held, heldEvent{at: r.varint(), event: []byte(r.text())})
+		c.others().held = append(c.held(), heldEvent{at: r.varint(), event: []byte(r.text())})
 	}
 	return c
 }
@@ -278,12 +338,21 @@ type heldEvent struct {
 	event []byte // see appendCause
 }
 
+// held returns the events that wait, in the order of event times.
+func (c *clock) held() []heldEvent {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest.held
+}
+
 // hold keeps an event in the order of event times, and of arrival where they
 // are equal.
 func (c *clock) hold(h heldEvent) {
-	i := len(c.held)
-	for i > 0 && c.held[i-1].at > h.at {
+	held := c.held()
+	i := len(held)
+	for i > 0 && held[i-1].at > h.at {
 		i--
 	}
-	c.held = slices.Insert(c.held, i, h)
+	c.others().held = slices.Insert(held, i, h)
 }

@@ -240,9 +240,9 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 // release evaluates the events that a clock holds, up to a time, and settles
 // when it is to be looked at again.
 func (e *Engine) release(l *lane, clk *clock, to int64, emit func(Derived)) {
-	for len(clk.held) > 0 && clk.held[0].at <= to {
-		h := clk.held[0]
-		clk.held = clk.held[1:]
+	for len(clk.held()) > 0 && clk.held()[0].at <= to {
+		h := clk.held()[0]
+		clk.rest.held = clk.rest.held[1:]
 		at, ev, _ := decodeCause(h.event)
 		b := e.bucket(&ev)
 		for i := range b.parts {
@@ -251,8 +251,8 @@ func (e *Engine) release(l *lane, clk *clock, to int64, emit func(Derived)) {
 			}
 		}
 	}
-	if len(clk.held) == 0 {
-		clk.held = nil
+	if clk.rest != nil && len(clk.rest.held) == 0 {
+		clk.rest.held = nil
 	}
 	e.settleEntry(l.home.obtain(clk, clk.device))
 }

@@ -192,7 +192,7 @@ func (en *entry) cell(spec *cellSpec) cell {
 
 // idle reports whether the entry says no more than a missing one would.
 func (en *entry) idle() bool {
-	if len(en.alerts) > 0 || en.holder() && len(en.clock.held) > 0 {
+	if len(en.alerts) > 0 || en.holder() && len(en.clock.held()) > 0 {
 		return false
 	}
 	for _, c := range en.cells {
@@ -234,8 +234,8 @@ func (e *Engine) plan(en *entry) {
 			en.next = min(en.next, c.next())
 		}
 	}
-	if en.holder() && len(en.clock.held) > 0 {
-		en.next = min(en.next, en.clock.held[0].at)
+	if en.holder() && len(en.clock.held()) > 0 {
+		en.next = min(en.next, en.clock.held()[0].at)
 	}
 	e.reschedule(en, en.trueDue())
 }
