@@ -21,8 +21,10 @@ type BacktestLine struct {
 	Report   *backtest.Report   `json:"report,omitempty"`
 }
 
-// maxRules bounds the body of a request to test rules.
-const maxRules = 8 << 20
+// MaxBacktest bounds the body of a request for a backtest, in bytes. It has the
+// tables of devices as text: three attributes of a million devices take about
+// half of it.
+const MaxBacktest = 64 << 20
 
 var (
 	errBacktesting = errors.New("another backtest is running: weir runs one at a time; try again when it is done")
@@ -40,12 +42,12 @@ func (s *Server) backtest(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.testing.Unlock()
 	req := backtest.Request{Limit: backtest.DefaultLimit}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRules))
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBacktest))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&req); err != nil {
 		var big *http.MaxBytesError
 		if errors.As(err, &big) {
-			s.fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the rules are larger than %d bytes", big.Limit))
+			s.fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the rules and their tables of devices are larger than %d bytes", big.Limit))
 			return
 		}
 		s.fail(w, http.StatusBadRequest, fmt.Errorf("the request is not as it should be, see operations.md: %w", err))

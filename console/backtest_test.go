@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,6 +47,31 @@ func TestABacktestIsAnsweredWithItsReport(t *testing.T) {
 	}
 }
 
+// withTable is a request with a rule that reads a table of devices.
+func withTable(name string, limit int) string {
+	return fmt.Sprintf(`{"rules":[{"name":"hot.yaml","text":"attributes: dev.csv\ngroups: [{name: g, rules: [{alert: Hot, expr: temperature > limit}]}]"}],"against":"none",`+
+		`"tables":[{"name":%q,"text":"device,limit\na,%d\nb,%[2]d\n"}]`, name, limit)
+}
+
+func TestABacktestReadsTheTablesOfItsRequest(t *testing.T) {
+	b := newBench(t)
+	b.publish(0, "plant/a", `{"temperature":40}`)
+	b.publish(1, "plant/b", `{"temperature":50}`)
+	b.deps.Backtest = func(ctx context.Context, r backtest.Request, progress func(backtest.Progress)) (*backtest.Report, error) {
+		return backtest.Run(ctx, backtest.Deps{Log: b.log, Consumer: "rules"}, r, nil)
+	}
+	for limit, want := range map[int]int{30: 2, 45: 1, 60: 0} {
+		status, body := postBacktest(t, b.online(), t.Context(), withTable("dev.csv", limit)+"}")
+		var l BacktestLine
+		if err := json.Unmarshal([]byte(body), &l); err != nil || status != http.StatusOK || l.Report == nil {
+			t.Fatalf("limit %d: %d %s", limit, status, body)
+		}
+		if l.Report.Total.Added != want {
+			t.Errorf("limit %d: %d incidents, want %d", limit, l.Report.Total.Added, want)
+		}
+	}
+}
+
 func TestAWrongBacktestIsRefused(t *testing.T) {
 	b := newBench(t)
 	if status, body := postBacktest(t, b.online(), t.Context(), hotRule+"}"); status != http.StatusServiceUnavailable {
@@ -64,7 +90,10 @@ func TestAWrongBacktestIsRefused(t *testing.T) {
 		{"a wrong time", hotRule + `,"from":"soon"}`, http.StatusBadRequest, `from \"soon\" is none of`},
 		{"broken rules", `{"rules":[{"name":"hot.yaml","text":"groups: [{name: g, rules: [{alert: Hot, expr: temperature >}]}]"}]}`, http.StatusBadRequest, "hot.yaml:1:"},
 		{"an empty log", hotRule + "}", http.StatusBadRequest, "the log holds nothing yet"},
-		{"far too much", `{"rules":[{"name":"x","text":"` + strings.Repeat("x", 9<<20) + `"}]}`, http.StatusRequestEntityTooLarge, "larger than 8388608 bytes"},
+		{"far too much", `{"rules":[{"name":"x","text":"` + strings.Repeat("x", MaxBacktest) + `"}]}`, http.StatusRequestEntityTooLarge, "larger than 67108864 bytes"},
+		{"a table that is not sent", withTable("other.csv", 30) + "}", http.StatusBadRequest, "hot.yaml:1:13: read the table of devices: dev.csv is not among the tables of the request"},
+		{"a broken table", strings.Replace(withTable("dev.csv", 30), "device,", "devise,", 1) + "}", http.StatusBadRequest, "dev.csv:1:1: "},
+		{"a table twice", strings.Replace(withTable("dev.csv", 30), `"tables":[`, `"tables":[{"name":"./dev.csv"},`, 1) + "}", http.StatusBadRequest, "tables has dev.csv twice"},
 	} {
 		if status, body := postBacktest(t, b.online(), t.Context(), tt.body); status != tt.status || !strings.Contains(body, tt.want) {
 			t.Errorf("%s: %d %.300s, want %d with %q", tt.name, status, body, tt.status, tt.want)

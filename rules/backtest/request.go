@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ const (
 	AgainstNone    = "none"     // nothing: what would have fired
 )
 
-// Text is a rule file.
+// Text is a rule file, or a table of devices.
 type Text struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
@@ -28,6 +29,7 @@ type Request struct {
 	Rules   []Text `json:"rules"`
 	Against string `json:"against,omitempty"` // default: files if there are Old ones, else in-force
 	Old     []Text `json:"old,omitempty"`
+	Tables  []Text `json:"tables,omitempty"`  // of devices that the files of both sides name, each as seen from where their names are
 	From    string `json:"from,omitempty"`    // as ParseTime takes; default: where the log begins
 	To      string `json:"to,omitempty"`      // the first time that is left out; default: the end of the log
 	WarmUp  string `json:"warm_up,omitempty"` // default: as far back as the rules look
@@ -75,7 +77,9 @@ type plan struct {
 }
 
 // Check returns what is wrong with a request, and nil if it can be run: an
-// *InputError, or strict.Errors for its rule files.
+// *InputError, or strict.Errors for its rule files. Tables that the rule files
+// name and the request lacks are read with o.ReadFile, if it is not nil, and
+// added to the request.
 func (r *Request) Check(o rules.Options, now time.Time) error {
 	_, err := r.plan(o, now)
 	return err
@@ -126,6 +130,9 @@ func (r *Request) plan(o rules.Options, now time.Time) (*plan, error) {
 			return nil, wrong("warm-up %q: want a duration such as 10m or 2h", r.WarmUp)
 		}
 	}
+	if o.ReadFile, err = r.tables(o.ReadFile); err != nil {
+		return nil, err
+	}
 	if p.rules, err = load(r.Rules, o); err != nil {
 		return nil, err
 	}
@@ -138,6 +145,34 @@ func (r *Request) plan(o rules.Options, now time.Time) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// tables returns what reads the tables of the request. Those that it lacks are
+// read with more, if it is not nil, and added to it.
+func (r *Request) tables(more func(string) ([]byte, error)) (func(string) ([]byte, error), error) {
+	known := make(map[string]string, len(r.Tables))
+	for _, t := range r.Tables {
+		name := filepath.Clean(t.Name)
+		if _, ok := known[name]; ok {
+			return nil, wrong("tables has %s twice", name)
+		}
+		known[name] = t.Text
+	}
+	return func(name string) ([]byte, error) {
+		if text, ok := known[name]; ok {
+			return []byte(text), nil
+		}
+		if more == nil {
+			return nil, fmt.Errorf("%s is not among the tables of the request", name)
+		}
+		b, err := more(name)
+		if err != nil {
+			return nil, err
+		}
+		known[name] = string(b)
+		r.Tables = append(r.Tables, Text{Name: name, Text: known[name]})
+		return b, nil
+	}, nil
 }
 
 func load(texts []Text, o rules.Options) (*rules.Set, error) {

@@ -79,7 +79,10 @@ func offlinePast(l *eventlog.Log, cfg *configs.Config) backtest.Deps {
 }
 
 // CheckBacktest returns what is wrong with a request for a backtest, by the
-// names that a config has.
+// names that a config has. It reads the tables of devices that the rule files
+// name into the request.
 func CheckBacktest(r *backtest.Request, cfg *configs.Config, now time.Time) error {
-	return r.Check(ruleOptions(cfg), now)
+	o := ruleOptions(cfg)
+	o.ReadFile = cfg.ReadFile
+	return r.Check(o, now)
 }

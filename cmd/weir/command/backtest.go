@@ -87,7 +87,7 @@ func rulesBacktest(ctx context.Context, c *call) error {
 	return err
 }
 
-// backtestFiles reads the files of both sides.
+// backtestFiles reads the rule files of both sides.
 func (c *call) backtestFiles(req *backtest.Request, cfg *configs.Config, names, against []string) error {
 	var err error
 	if len(names) == 0 {
@@ -144,6 +144,9 @@ func (c *call) backtest(ctx context.Context, cl *client, req *backtest.Request) 
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("write the request: %w", err)
+	}
+	if len(body) > console.MaxBacktest {
+		return nil, nil, fmt.Errorf("the rules and their tables of devices take %d bytes in a request, more than the %d that weir reads: leave out attributes that no rule reads", len(body), console.MaxBacktest)
 	}
 	tell := newProgress(c.stderr)
 	defer tell.clear()
