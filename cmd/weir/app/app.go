@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,7 @@ type App struct {
 	api        *console.Server
 	listener   net.Listener
 	counts     counts
+	refusal    [sha256.Size]byte // of the rule files that were refused last, and why; zero: they are right. Only watchRules'
 
 	mu struct {
 		sync.Mutex

@@ -99,6 +99,97 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrongWithRuleFilesIsLoggedOnceForEachChangeOfThem(t *testing.T) {
+	const (
+		refused = "rules were not reloaded"
+		good    = "attributes: devices.csv\ngroups: [{name: g, rules: [{alert: A, expr: t > limit}]}]\n"
+		table   = "device,limit\nd1,20\n"
+	)
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"r.yaml": good, "devices.csv": table})
+	c := config(t, dir, plain+"rules: [r.yaml]\nlog: {partitions: 1}\n")
+	// The log is beside the rule files: each line of it is a change in their folder.
+	name := filepath.Join(dir, "weir.log")
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	said := func() string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	a, err := New(c, Options{Log: slog.New(slog.NewTextHandler(out, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); a.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready after a minute; the log:\n%s", said())
+		}
+	}
+	time.Sleep(2 * settleTime) // the first look at the files is over
+	total := 0
+	for _, step := range []struct {
+		name, file, text, want string // want is of each new line
+		lines                  int
+	}{
+		{"two errors", "r.yaml", strings.Replace(good, "expr: t > limit", "expr: t >, for: 8x", 1), refused, 2},
+		{"a file that says nothing", "notes.txt", "x", "", 0},
+		{"the same text again", "r.yaml", strings.Replace(good, "expr: t > limit", "expr: t >, for: 8x", 1), "", 0},
+		{"another edit, with one error", "r.yaml", strings.Replace(good, "t > limit", "t >", 1), refused, 1},
+		{"an edit that leaves the error", "r.yaml", "# later\n" + strings.Replace(good, "t > limit", "t >", 1), refused, 1},
+		{"repaired as it was", "r.yaml", good, "rules are right again", 1},
+		{"a broken table", "devices.csv", "device,limit\nd1,20,30\n", refused, 1},
+		{"repaired otherwise", "devices.csv", "device,limit\nd1,30\n", "rules reloaded", 1},
+		{"broken as before", "devices.csv", "device,limit\nd1,20,30\n", refused, 1},
+		{"removed", "devices.csv", "", refused, 1},
+		{"there again", "devices.csv", table, "rules reloaded", 1},
+	} {
+		before := len(said())
+		file := filepath.Join(dir, step.file)
+		if step.text == "" {
+			err = os.Remove(file)
+		} else { // at once: half of it is not what is told of
+			writeFiles(t, dir, map[string]string{"next": step.text})
+			err = os.Rename(filepath.Join(dir, "next"), file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); step.lines > 0 && strings.Count(said()[before:], "\n") < step.lines; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: nothing is logged within a minute", step.name)
+			}
+		}
+		time.Sleep(3 * settleTime)
+		got := said()[before:]
+		if n := strings.Count(got, "\n"); n != step.lines || strings.Count(got, step.want) != n && n > 0 {
+			t.Errorf("%s: %d lines, want %d with %q\n%s", step.name, n, step.lines, step.want, got)
+		}
+		if step.want == refused {
+			total++
+		}
+		if n := a.counts.reloadErrors.Load(); n != uint64(total) {
+			t.Errorf("%s: %d refusals are counted, want %d", step.name, n, total)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
 // lines is a log that several goroutines write.
 type lines struct {
 	mu  sync.Mutex

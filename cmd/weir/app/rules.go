@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,28 +26,40 @@ func LoadRules(cfg *configs.Config) (*rules.Set, error) {
 	return set, err
 }
 
-// loadRules is LoadRules that returns the names of the tables too, even if
-// something is wrong with them.
-func loadRules(cfg *configs.Config) (set *rules.Set, tables []string, err error) {
+// readRules is what loadRules has read, be it right or wrong.
+type readRules struct {
+	tables []string          // names of the tables of devices
+	sum    [sha256.Size]byte // of the names and the content of all files
+}
+
+// loadRules is LoadRules that says what it has read too.
+func loadRules(cfg *configs.Config) (set *rules.Set, read readRules, err error) {
 	names, err := cfg.RuleFiles()
 	if err != nil {
-		return nil, nil, err
+		return nil, read, err
+	}
+	h := sha256.New()
+	defer func() { h.Sum(read.sum[:0]) }()
+	readFile := func(name string) ([]byte, error) {
+		b, err := cfg.ReadFile(name)
+		fmt.Fprintf(h, "%q %d\n%s", name, len(b), b)
+		return b, err
 	}
 	files := make([]rules.File, 0, len(names))
 	for _, name := range names {
-		b, err := cfg.ReadFile(name)
+		b, err := readFile(name)
 		if err != nil {
-			return nil, nil, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
+			return nil, read, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
 		}
 		files = append(files, rules.File{Name: name, Data: b})
 	}
 	o := ruleOptions(cfg)
 	o.ReadFile = func(name string) ([]byte, error) {
-		tables = append(tables, name)
-		return cfg.ReadFile(name)
+		read.tables = append(read.tables, name)
+		return readFile(name)
 	}
 	set, err = rules.Load(files, o)
-	return set, tables, err
+	return set, read, err
 }
 
 // LoadRuleFiles reads and checks the rule files named. With a config, the names

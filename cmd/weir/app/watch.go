@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -69,27 +70,40 @@ func (a *App) watchRules(ctx context.Context) error {
 	}
 }
 
+// refuse reports rule files that are wrong, unless that is known: they are read
+// again whenever a file beside them changes, which may be the log of this.
+func (a *App) refuse(read *readRules, err error) {
+	refusal := sha256.Sum256(append(read.sum[:], err.Error()...))
+	if refusal == a.refusal {
+		return
+	}
+	a.refusal = refusal
+	a.counts.reloadErrors.Add(1)
+	a.counts.refused.Store(true)
+	var list strict.Errors
+	if !errors.As(err, &list) {
+		a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
+		return
+	}
+	for _, e := range list {
+		a.log.Error("rules were not reloaded: the old set keeps running", "at", e.Error(), "hint", e.Hint)
+	}
+}
+
 // reloadRules reads the rule files and, if they are right as a whole and say
 // something new, writes the set into every partition. It returns the names of
 // the tables that they name.
 func (a *App) reloadRules(ctx context.Context) []string {
-	set, tables, err := loadRules(a.cfg)
+	set, read, err := loadRules(a.cfg)
+	tables := read.tables
 	if err == nil {
 		err = a.checkRecord(set)
 	}
 	if err != nil {
-		a.counts.reloadErrors.Add(1)
-		a.counts.refused.Store(true)
-		var list strict.Errors
-		if !errors.As(err, &list) {
-			a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
-			return tables
-		}
-		for _, e := range list {
-			a.log.Error("rules were not reloaded: the old set keeps running", "at", e.Error(), "hint", e.Hint)
-		}
+		a.refuse(&read, err)
 		return tables
 	}
+	a.refusal = [sha256.Size]byte{}
 	if set.Hash() == a.rulers[0].want.Load().Hash() {
 		if a.counts.refused.Swap(false) {
 			a.log.Info("rules are right again: they are those in force", "rules", set.Len(), "hash", set.Hash())
