@@ -167,7 +167,7 @@ func fleet(tb testing.TB, e *rules.Engine, devices, from, rounds int, between fu
 				at := epoch + int64(round)*10e9 + int64(first+i)*10e9/int64(devices)
 				b.Messages = append(b.Messages, event.Message{Received: at})
 				b.AddEvent(i, event.Event{
-					Source: "plant", Measurement: "telemetry", Device: fmt.Sprintf("device-%07d", first+i), Time: at,
+					Source: "plant", Measurement: "telemetry", Device: fmt.Sprintf("device-%07d", first+i), Time: at, Received: at,
 					Fields: []event.Field{f("temperature", 20+float64((first+i+round)%90)/10), f("humidity", 40.0), f("battery", 3.1)},
 				})
 			}
