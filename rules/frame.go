@@ -159,7 +159,7 @@ func (l *loader) frame(w *windowSpec) *frameSpec {
 	case "count":
 		f.size, f.every = int64(w.Count), int64(w.Count)
 		if w.Count < 1 || w.Count > maxCount {
-			l.addf(w.Keys["count"], "", "window.count is not between 1 and %d", maxCount)
+			l.addf(w.Keys["count"], "write a number of events, e.g. count: 10", "window.count is not between 1 and %d", maxCount)
 		}
 		if every {
 			n := int64(0)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -66,12 +67,15 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 		}
 		d, err := strict.ParseDuration(text)
 		switch {
+		case errors.Is(err, strict.ErrTooLong), d > maxDuration:
+			days := maxDuration / (24 * time.Hour)
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s, %q, is longer than %d days", c.Name, text, days), Hint: fmt.Sprintf(`write at most "%dd", e.g. %s`, days, exampleOf(c.Name))}
 		case err != nil:
-			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("%q is no duration", text), Hint: `e.g. "5m"`}
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("%q is no duration", text), Hint: `write a number with a unit (ms, s, m, h, d), e.g. "5m"`}
+		case d <= 0:
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s, %q, is not positive", c.Name, text), Hint: "e.g. " + exampleOf(c.Name)}
 		case d < minDuration:
-			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s is shorter than %v", c.Name, minDuration)}
-		case d > maxDuration:
-			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s is longer than %d days", c.Name, maxDuration/(24*time.Hour))}
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s, %q, is shorter than %v", c.Name, text, minDuration), Hint: `write at least "1ms", e.g. ` + exampleOf(c.Name)}
 		}
 		spec.width = int64(d)
 		parts = append(parts, d.String())

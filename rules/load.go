@@ -90,7 +90,7 @@ func (l *loader) checkGroup(g *groupSpec) {
 		l.addf(g.Keys["interval"], "remove it: rules are evaluated on every event", "groups have no interval")
 	}
 	if g.Name.Value == "" {
-		l.addf(g.Pos, "", "the group has no name")
+		l.addf(g.Pos, "write name: NAME", "the group has no name")
 	} else {
 		l.checkName("group", g.Name)
 		if first, ok := l.groups[g.Name.Value]; ok {
@@ -101,7 +101,7 @@ func (l *loader) checkGroup(g *groupSpec) {
 		}
 	}
 	if _, ok := g.Keys["rules"]; !ok {
-		l.addf(g.Pos, "", "group %q has no rules", g.Name.Value)
+		l.addf(g.Pos, "write rules: and a list of them", "group %q has no rules", g.Name.Value)
 	}
 	l.checkMatch(g.Match)
 	l.limit(g)
@@ -180,7 +180,7 @@ func (l *loader) identify(r *rule, spec *ruleSpec) {
 	}
 	r.name = name.Value
 	if r.name == "" {
-		l.addf(spec.Keys[string(r.kind)], "", "the rule has no name")
+		l.addf(spec.Keys[string(r.kind)], fmt.Sprintf("write %s: NAME", r.kind), "the rule has no name")
 		return
 	}
 	l.checkName("rule", name)
@@ -215,12 +215,16 @@ func (l *loader) expression(r *rule, spec *ruleSpec, text strict.String, key str
 		if !ok {
 			at = spec.Pos
 		}
-		l.addf(at, "", "the rule has no %s", key)
+		hint := "write a condition, e.g. " + key + ": temperature > 30"
+		if !condition {
+			hint = "write what to record, e.g. expr: temperature * 1.8 + 32"
+		}
+		l.addf(at, hint, "the rule has no %s", key)
 		return nil
 	}
 	build := builder{l, r, []string{spec.Expr.Value, spec.Clear.Value}}
 	p, errs := expression.Compile(text.Value, expression.Options{
-		Table: l.set.slots, Condition: condition, Functions: functionNames(), Cell: build.call,
+		Table: l.set.slots, Condition: condition, Functions: functionNames(), Cell: build.call, Beside: r.expr, BesideName: "expr", Accepted: l.options.recorded != nil,
 	})
 	for _, e := range errs {
 		l.addf(text.At(e.Offset), e.Hint, "%s: %s", key, e.Msg)
@@ -315,7 +319,7 @@ func (l *loader) duration(key string, d duration) time.Duration {
 	case d.Duration < 0:
 		l.addf(d.pos, "write a positive duration, e.g. 10m", "%s can't be negative", key)
 	case d.Duration > maxDuration:
-		l.addf(d.pos, "", "%s is longer than %d days", key, maxDuration/(24*time.Hour))
+		l.addf(d.pos, fmt.Sprintf("write at most %dd", maxDuration/(24*time.Hour)), "%s is longer than %d days", key, maxDuration/(24*time.Hour))
 	case d.Duration > 0 && d.Duration < minDuration:
 		l.addf(d.pos, "leave it out for none", "%s is shorter than %v", key, minDuration)
 	}

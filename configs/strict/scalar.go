@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -184,6 +185,10 @@ func (d *Decoder) duration(n *yaml.Node, out reflect.Value) {
 		return
 	}
 	v, err := ParseDuration(n.Value)
+	if errors.Is(err, ErrTooLong) {
+		d.Errorf(n, `write a shorter one, e.g. "10m" or "7d"`, "the duration %s is %v", d.describe(n), ErrTooLong)
+		return
+	}
 	if err != nil {
 		d.Errorf(n, hint, "want a duration, got %s", d.describe(n))
 		return

@@ -3,6 +3,7 @@ package strict
 import (
 	"bytes"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -48,6 +49,9 @@ func (d *Decoder) syntaxError(err error) {
 			line = n
 		}
 	}
+	if strings.HasPrefix(msg, "did not find expected") {
+		line = d.misplaced(err.Error(), msg, line)
+	}
 	at := d.src.firstText(line)
 	if name, ok := strings.CutPrefix(msg, "unknown anchor '"); ok { // it names no line, but we can find it
 		name, _, _ = strings.Cut(name, "'")
@@ -65,10 +69,37 @@ func (d *Decoder) syntaxError(err error) {
 		hint = `put quotes around text that holds ": ", and check the indentation`
 	case strings.Contains(msg, "cannot start any token"):
 		hint = "put quotes around text that begins with %, @ or `"
+	case blockError(msg):
+		hint = "check the indentation of this line, and the - of lists: it does not go with the lines above"
 	case strings.Contains(msg, "did not find expected"):
 		hint = "check indentation, brackets and quotes here and in the lines above"
 	}
 	d.ErrorAt(at, hint, "not valid YAML: %s", msg)
+}
+
+// blockError reports whether a message is about the indentation of a mapping's
+// or a list's next line.
+func blockError(msg string) bool {
+	return msg == "did not find expected '-' indicator" || msg == "did not find expected key"
+}
+
+// misplaced returns the line that an error of yaml.v3's parser is about. The
+// parser names the line above the one at which the mapping or the list begins
+// that it was in, or none. What it stumbled over is the last line of the
+// shortest piece of the file that has the same error.
+func (d *Decoder) misplaced(whole, msg string, line int) int {
+	if !blockError(msg) {
+		if strings.HasPrefix(whole, "yaml: line ") { // brackets: where they begin
+			line++
+		}
+		return line
+	}
+	n := sort.Search(len(d.src.lines)-1, func(i int) bool {
+		var n yaml.Node
+		err := syntax(yaml.NewDecoder(bytes.NewReader(d.src.text[:d.src.lines[i+1]])), &n)
+		return err != nil && err.Error() == whole
+	})
+	return n + 1
 }
 
 // shape checks the whole tree, whatever it is decoded into: keys are scalars

@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -123,6 +124,16 @@ func ParseSize(text string) (Size, error) {
 	return Size(v.Num().Int64()), nil
 }
 
+// durationUnit reports whether time.ParseDuration knows a unit: a number with
+// one is a duration, however long.
+func durationUnit(unit string) bool {
+	switch unit {
+	case "ns", "us", "µs", "μs", "ms", "s", "m", "h":
+		return true
+	}
+	return false
+}
+
 // splitUnit splits "1.5MB" into the number, which holds digits and one point
 // at most, and what follows it.
 func splitUnit(s string) (number, unit string) {
@@ -135,6 +146,9 @@ func splitUnit(s string) (number, unit string) {
 	}
 	return s[:i], s[i:]
 }
+
+// ErrTooLong is in the error of a duration that time.Duration can't hold.
+var ErrTooLong = errors.New("longer than 292 years")
 
 // ParseDuration parses what time.ParseDuration parses, and days and weeks
 // ("7d", "1d12h", "2w"): a day is 24 hours. A number without a unit is an
@@ -164,11 +178,14 @@ func ParseDuration(text string) (time.Duration, error) {
 			unit, factor = "h", 7*24
 		}
 		v, err := time.ParseDuration(number + unit)
+		if err != nil && number != "" && durationUnit(unit) {
+			return 0, fmt.Errorf("duration %q is %w", text, ErrTooLong)
+		}
 		if err != nil || number == "" || unit == "" {
 			return 0, fmt.Errorf("duration %q: want numbers with units (ms, s, m, h, d), e.g. 10m or 1h30m", text)
 		}
 		if v > math.MaxInt64/factor || sum > math.MaxInt64-v*factor {
-			return 0, fmt.Errorf("duration %q is longer than 292 years", text)
+			return 0, fmt.Errorf("duration %q is %w", text, ErrTooLong)
 		}
 		sum += v * factor
 	}

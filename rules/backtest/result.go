@@ -214,9 +214,13 @@ func (r *runner) note(out *Report, bad, beyond int) {
 	if beyond > 0 {
 		add("%d incidents beyond the first %d were counted as they began and not compared", beyond, maxKept)
 	}
+	declared := map[string]bool{} // the alert that a group is over its limit is no rule that is evaluated
+	for _, info := range r.rules.Rules() {
+		declared[info.Rule] = true
+	}
 	for i := range out.Rules {
 		x := &out.Rules[i]
-		if x.New != nil && x.New.Evaluations == 0 {
+		if x.New != nil && x.New.Evaluations == 0 && declared[x.Rule] {
 			add("rule %s was not evaluated once: no event has what it matches and reads", x.Rule)
 		}
 		if x.New != nil && x.New.Errors > 0 {

@@ -85,6 +85,7 @@ func TestTheReportSaysWhatDiffers(t *testing.T) {
 func TestEachRuleIsCounted(t *testing.T) {
 	text := `groups:
   - name: g
+    limit: 100
     rules:
       - {alert: Hot, expr: temperature > 30}
       - {alert: Broken, expr: temperature > nosuch}
@@ -120,6 +121,9 @@ func TestEachRuleIsCounted(t *testing.T) {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes don't say %q:\n%s", want, notes)
 		}
+	}
+	if strings.Contains(notes, "g/limit") {
+		t.Errorf("the notes speak of the limit as of a rule:\n%s", notes)
 	}
 }
 

@@ -81,7 +81,7 @@ func (a *Arg) Negated() (*Arg, bool) {
 func (a *Arg) Compile(condition bool) (*Program, []*Error) {
 	o := *a.call.options
 	o.Condition = condition
-	o.Cell, o.Functions = nil, nil
+	o.Cell, o.Functions, o.Beside = nil, nil, nil
 	o.Reserved = map[string]string{}
 	for _, name := range a.call.options.Functions {
 		o.Reserved[name] = "such functions cannot be put into one another: record the inner one, and use the recording"

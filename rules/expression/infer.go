@@ -1,7 +1,10 @@
 package expression
 
 import (
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -30,20 +33,82 @@ type use struct {
 	at   int // byte offset
 }
 
+// uses is what the parts of an expression say about the kinds of names.
+type uses struct {
+	must  map[string]use // by key: what another operator than == needs
+	equal []equality     // of names with literals
+	loose bool           // the expression asks for types itself
+}
+
+// equality is a name that is compared with a literal by ==, != or in. That says
+// what the name may be, but not that it can be nothing else.
+type equality struct {
+	key string
+	use
+}
+
 // inference finds what expr's checker can't, because it knows nothing about
 // names: that one is used as a number here and as text there, or that a sum
 // stands where a condition must. It reports through its resolver.
 type inference struct {
 	*resolver
-	used  map[string]use
-	loose bool // the expression asks for types itself
+	uses
 }
 
 // check reports what is wrong with the types of an expression.
 func (in *inference) check(n ast.Node, condition bool) {
-	if t := in.infer(n); condition && t != kAny && t != kBool {
+	t := in.infer(n)
+	switch {
+	case !condition || t == kBool:
+	case t == kAny:
+		if !in.options.Accepted {
+			in.require(n, kBool)
+		}
+	default:
 		in.fail(n, "compare it with something, e.g. temperature > 30", "this must be true or false, but it is %s", t)
 	}
+	if in.loose || in.options.Accepted {
+		return
+	}
+	for _, e := range in.equal {
+		if first, ok := in.must[e.key]; ok && first.kind != e.kind {
+			in.failAt(e.at, eitherHint(e.key), "%s is compared with %s here, but must be %s in %q", nameOf(e.key), e.kind, first.kind, snippet(in.source, first.at))
+		}
+	}
+	if p := in.options.Beside; p != nil && !p.uses.loose {
+		in.beside(p)
+	}
+}
+
+// beside refuses names that p, another expression of the same rule, needs to be
+// of another kind.
+func (in *inference) beside(p *Program) {
+	where := func(u use) string { return fmt.Sprintf("in %s, %q", in.options.BesideName, snippet(p.source, u.at)) }
+	for _, key := range slices.Sorted(maps.Keys(in.must)) {
+		u := in.must[key]
+		if other, ok := p.uses.must[key]; ok && other.kind != u.kind {
+			in.failAt(u.at, eitherHint(key), "%s must be %s here, but %s %s", nameOf(key), u.kind, other.kind, where(other))
+			continue
+		}
+		for _, e := range p.uses.equal {
+			if e.key == key && e.kind != u.kind {
+				in.failAt(u.at, eitherHint(key), "%s must be %s here, but is compared with %s %s", nameOf(key), u.kind, e.kind, where(e.use))
+				break
+			}
+		}
+	}
+	for _, e := range in.equal {
+		if other, ok := p.uses.must[e.key]; ok && other.kind != e.kind {
+			in.failAt(e.at, eitherHint(e.key), "%s is compared with %s here, but must be %s %s", nameOf(e.key), e.kind, other.kind, where(other))
+		}
+	}
+}
+
+func nameOf(key string) string { return strings.TrimPrefix(key, string(mark)) }
+
+// eitherHint is what to do if devices send a name with values of several kinds.
+func eitherHint(key string) string {
+	return fmt.Sprintf(`if devices send both, ask which it is: type(%s) == "string"`, nameOf(key))
 }
 
 func kindOf(n ast.Node) kind {
@@ -156,12 +221,62 @@ func (in *inference) binary(n *ast.BinaryNode) kind {
 		in.require(n.Left, kText)
 		in.require(n.Right, kText)
 		return kBool
-	case "==", "!=", "in":
+	case "==", "!=":
+		in.equals(n.Left, n.Right)
+		in.equals(n.Right, n.Left)
+		return kBool
+	case "in":
+		in.equals(n.Left, n.Right)
 		return kBool
 	case "??":
 		return join(l, r)
 	}
 	return kindOf(n)
+}
+
+// equals notes that a name is compared with a literal, or with a list of
+// literals that are all of one kind, and refuses it of a cell that can't be so.
+func (in *inference) equals(n, with ast.Node) {
+	id, ok := n.(*ast.IdentifierNode)
+	k := literal(with)
+	if !ok || id.Value[0] != mark || k == kAny {
+		return
+	}
+	if is, ok := in.kinds[id.Value]; ok {
+		if is != kAny && is != k && !in.options.Accepted {
+			in.fail(n, "", "%s is %s, but is compared with %s", in.cellText(id.Value), is, k)
+		}
+		return
+	}
+	in.equal = append(in.equal, equality{id.Value, use{k, byteOffset(in.source, n.Location().From)}})
+}
+
+// literal returns the kind of a literal, kAny if n is none.
+func literal(n ast.Node) kind {
+	switch n := n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return kNumber
+	case *ast.StringNode:
+		return kText
+	case *ast.BoolNode:
+		return kBool
+	case *ast.UnaryNode:
+		if n.Operator == "-" || n.Operator == "+" {
+			return literal(n.Node)
+		}
+	case *ast.ArrayNode:
+		if len(n.Nodes) == 0 {
+			return kAny
+		}
+		k := literal(n.Nodes[0])
+		for _, m := range n.Nodes {
+			if literal(m) != k {
+				return kAny
+			}
+		}
+		return k
+	}
+	return kAny
 }
 
 // order refuses the order of something with a text that stands in the
@@ -224,9 +339,9 @@ func (in *inference) require(n ast.Node, k kind) {
 			}
 			return
 		}
-		first, ok := in.used[n.Value]
+		first, ok := in.must[n.Value]
 		if !ok {
-			in.used[n.Value] = use{k, at}
+			in.must[n.Value] = use{k, at}
 		} else if first.kind != k && !in.loose {
 			in.fail(n, "", "%s must be %s here, but %s in %q", in.describe(n), k, first.kind, snippet(in.source, first.at))
 			return

@@ -54,6 +54,14 @@ type Options struct {
 	// Cell checks a call of one of Functions and says what stands for it.
 	Cell func(c *Call) (CellRef, []*Error)
 
+	// Beside is another expression over the same names, and BesideName what it
+	// is called: a name that is a number there can't be a text here. It may be nil.
+	Beside     *Program
+	BesideName string
+	// Accepted says that an earlier version may have taken the expression: what
+	// only newer versions refuse is let pass, so that a log is evaluated as it was.
+	Accepted bool
+
 	lax bool // do not infer types, for tests of what happens at run time
 }
 
@@ -67,6 +75,7 @@ type Program struct {
 	env       []string
 	tolerant  bool
 	wantsBool bool // it is a condition
+	uses      uses // what it says about the kinds of names
 
 	cond condition // nil if the VM must do it
 	val  operand   // nil if the VM must do it
@@ -135,14 +144,14 @@ func compile(source string, tree *parser.Tree, config *conf.Config, o *Options) 
 	if _, err = checker.Check(tree, config); err != nil {
 		return nil, []*Error{checkError(source, err)}
 	}
+	in := &inference{resolver: r, uses: uses{must: map[string]use{}}}
 	if !o.lax {
-		in := &inference{resolver: r, used: map[string]use{}}
 		in.check(tree.Node, o.Condition)
 	}
 	if len(r.errs) > 0 {
 		return nil, ordered(r.errs)
 	}
-	p := &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant, wantsBool: o.Condition}
+	p := &Program{source: source, node: tree.Node, refs: r.refs, tolerant: r.tolerant, wantsBool: o.Condition, uses: in.uses}
 	for _, ref := range r.refs {
 		p.slots = append(p.slots, o.Table.slot(ref))
 		p.env = append(p.env, ref.key())
@@ -207,30 +216,21 @@ func withheld() map[string]string {
 	}
 }
 
-func parseError(source string, err error) *Error {
-	e := checkError(source, err)
-	switch {
-	case strings.Contains(e.Msg, `Operator("=")`):
-		e.Hint = "to compare, write =="
-	case strings.Contains(e.Msg, `Operator("&")`), strings.Contains(e.Msg, `Identifier("AND")`), strings.Contains(e.Msg, `U+0026`):
-		e.Hint = "write and, or &&"
-	case strings.Contains(e.Msg, `Identifier("OR")`), strings.Contains(e.Msg, `Operator("|")`):
-		e.Hint = "write or, or ||"
-	case strings.Contains(e.Msg, `Identifier("NOT")`):
-		e.Hint = "write not, or !"
-	case strings.Contains(e.Msg, "unexpected token EOF"):
-		e.Msg = "the expression ends too early"
-		e.Hint = "something is missing behind this, e.g. a value or a closing bracket"
-	}
-	return e
-}
-
 // checkError turns an error of expr's into ours.
 func checkError(source string, err error) *Error {
 	var at *file.Error
 	if !errors.As(err, &at) {
 		msg, _, _ := strings.Cut(err.Error(), "\n")
 		return &Error{Msg: msg}
+	}
+	if e := literalError(source, at); e != nil {
+		return e
+	}
+	if pattern, ok := strings.CutPrefix(at.Message, "error parsing regexp: "); ok {
+		return &Error{
+			Offset: byteOffset(source, at.From), Msg: "bad regular expression: " + pattern,
+			Hint: `a sign that means itself has two backslashes before it: name matches "\\("; https://github.com/google/re2/wiki/Syntax says what there is`,
+		}
 	}
 	msg := strings.NewReplacer("<nil>", "nil", "interface {}", "any", "time.Time", "time", "time.Duration", "duration", "float64", "number", "int", "number").Replace(at.Message)
 	return &Error{Offset: byteOffset(source, at.From), Msg: strings.TrimSpace(msg)}

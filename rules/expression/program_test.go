@@ -32,7 +32,9 @@ var problems = []struct{ name, expr, want string }{
 	{"a method of a field", `a.b() > 3`, `2: a has no function b`},
 	{"a method that time has not", `time.Hours() > 3`, `5: type time has no method Hours`},
 	{"field without a name", `field(x) > 3`, `0: field takes one name in quotes`},
-	{"a bad pattern", `name matches "("`, "5: error parsing regexp: missing closing ): `(`"},
+	{"a bad pattern", `name matches "("`, "5: bad regular expression: missing closing ): `(`"},
+	{"a number that is compared with a text", `x > 3 and x == "hot"`, `10: x is compared with text here, but must be a number in "x > 3 and x == \"hot\"" (if devices send both, ask which it is: type(x) == "string")`},
+	{"a number in a list of texts", `x in ["a", "b"] or -x < 3`, `0: x is compared with text here, but must be a number in`},
 	{"two at once", `foo(1) > bar(2)`, `0: unknown function foo (did you mean floor?); 9: unknown function bar`},
 	{"characters count, bytes are given", `"äöü" > 3`, `9: invalid operation: > (mismatched types string and number)`},
 	{"comparisons that share their middle", strings.Repeat("1<(", 40) + "1" + strings.Repeat(")<1", 40), "the expression is too complex"},
@@ -58,6 +60,17 @@ func TestProblemsOfExpressions(t *testing.T) {
 				t.Errorf("compile %.60s\n got %s\nwant %s", tt.expr, all, tt.want)
 			}
 		})
+	}
+}
+
+func TestWhatAnEarlierVersionTookIsTakenFromALog(t *testing.T) {
+	for _, source := range []string{`x > 3 and x == "hot"`, `x in ["a", "b"] or -x < 3`} {
+		if _, errs := Compile(source, Options{Table: NewTable(), Condition: true, Accepted: true}); len(errs) > 0 {
+			t.Errorf("%s: %v", source, errs[0])
+		}
+		if _, errs := Compile(source, Options{Table: NewTable(), Condition: true}); len(errs) == 0 {
+			t.Errorf("%s is accepted from a file", source)
+		}
 	}
 }
 

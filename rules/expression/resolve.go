@@ -39,13 +39,14 @@ const maxVisits = 20_000
 const maxErrors = 20
 
 func (r *resolver) fail(n ast.Node, hint, format string, args ...any) {
+	r.failAt(byteOffset(r.source, n.Location().From), hint, format, args...)
+}
+
+func (r *resolver) failAt(offset int, hint, format string, args ...any) {
 	if len(r.errs) == maxErrors {
 		return
 	}
-	r.errs = append(r.errs, &Error{
-		Offset: byteOffset(r.source, n.Location().From),
-		Msg:    fmt.Sprintf(format, args...), Hint: hint,
-	})
+	r.errs = append(r.errs, &Error{Offset: offset, Msg: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // ref returns the node that stands for a reference.

@@ -14,13 +14,27 @@ import (
 
 // incident is an alert that fired in a run, as when it began to.
 type incident struct {
+	id                  string
 	rule, key, device   string
 	by                  map[string]string
 	labels, annotations map[string]string
 	active, starts      time.Time
 	ends                time.Time // zero while it fires
 	value               any
-	suppressed, reason  string
+	suppressed, reason  string // of its first transition
+	told                bool   // receivers were told, at once or when nothing suppressed it any more
+}
+
+// export returns the incident for machines.
+func (i *incident) export() Incident {
+	out := Incident{
+		ID: i.id, Rule: i.rule, Key: i.key, Device: i.device, By: i.by, Labels: i.labels,
+		ActiveAt: i.active, StartsAt: i.starts, Value: i.value, Suppressed: i.suppressed, Told: i.told,
+	}
+	if !i.ends.IsZero() {
+		out.EndsAt = &i.ends
+	}
+	return out
 }
 
 // identity returns what the alert is about: the device, or the names and values of by.
@@ -184,8 +198,10 @@ func (w *wantIncident) differences(i *incident, c clock) []string {
 	out = append(out, w.wantAlert.differences(i)...)
 	out = append(out, w.value.differences(i.value)...)
 	switch {
-	case w.suppressed == i.suppressed:
-	case i.suppressed == "":
+	case w.suppressed == i.suppressed, w.suppressed == "" && i.told:
+	case i.told && i.suppressed != "":
+		out = append(out, fmt.Sprintf("receivers are told later: it is suppressed as %s at first, not as %s", i.suppressed, w.suppressed))
+	case i.told:
 		out = append(out, fmt.Sprintf("receivers are told: it is not suppressed as %s", w.suppressed))
 	default:
 		out = append(out, fmt.Sprintf("nobody is told: suppressed as %s%s", i.suppressed, because(i.reason)))

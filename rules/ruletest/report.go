@@ -30,6 +30,14 @@ func suppression(why string) string {
 	return ", suppressed as " + why
 }
 
+// suppression says that nobody was told so far, or not at first.
+func (i *incident) suppression() string {
+	if i.told && i.suppressed != "" {
+		return suppression(i.suppressed) + " at first, and told later"
+	}
+	return suppression(i.suppressed)
+}
+
 func (w *wantIncident) text(c clock) string {
 	var b strings.Builder
 	b.WriteString(w.rule)
@@ -66,7 +74,7 @@ func (i *incident) text(c clock) string {
 	if !i.ends.IsZero() {
 		s += " to " + c.at(i.ends)
 	}
-	return s + suppression(i.suppressed)
+	return s + i.suppression()
 }
 
 func (w *wantSample) text(c clock) string {

@@ -2,6 +2,7 @@ package ruletest_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -56,14 +57,49 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+func TestTheIncidentsOfATestAreGivenWhetherItPassesOrNot(t *testing.T) {
+	for name, want := range map[string]string{
+		"testdata/backfill.test.yaml": `true [{"id":"ID","rule":"history/Hot","key":"d1","device":"d1","labels":{},"active_at":"2026-01-01T00:10:00Z","starts_at":"2026-01-01T00:15:00Z","ends_at":"2026-01-01T02:06:00Z","value":31,"suppressed":"backfill","told":true}]
+true [{"id":"ID","rule":"history/Hot","key":"d1","device":"d1","labels":{},"active_at":"2026-01-01T00:10:00Z","starts_at":"2026-01-01T00:15:00Z","ends_at":"2026-01-01T01:00:00Z","value":31,"suppressed":"backfill","told":false}]
+`,
+		"testdata/failing/told.test.yaml": `false [{"id":"ID","rule":"history/Hot","key":"d1","device":"d1","labels":{},"active_at":"2026-01-01T00:10:00Z","starts_at":"2026-01-01T00:15:00Z","value":31,"suppressed":"backfill","told":true}]
+false [{"id":"ID","rule":"history/Hot","key":"d1","device":"d1","labels":{},"active_at":"2026-01-01T00:10:00Z","starts_at":"2026-01-01T00:15:00Z","ends_at":"2026-01-01T01:00:00Z","value":31,"suppressed":"backfill","told":false}]
+`,
+	} {
+		got := ""
+		for _, r := range load(t, name).Run(nil) {
+			for i := range r.Incidents {
+				if len(r.Incidents[i].ID) < 8 {
+					t.Errorf("%s: the id is %q", name, r.Incidents[i].ID)
+				}
+				r.Incidents[i].ID = "ID"
+			}
+			b, err := json.Marshal(r.Incidents)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += fmt.Sprintf("%v %s\n", r.Passed, b)
+		}
+		if got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestReport holds what is said about tests that fail against testdata/failing.
 func TestReport(t *testing.T) {
-	const name = "testdata/failing/cold-room.test.yaml"
+	for _, name := range []string{"cold-room.test.yaml", "told.test.yaml"} {
+		t.Run(name, func(t *testing.T) { testReport(t, name) })
+	}
+}
+
+func testReport(t *testing.T, base string) {
+	name := filepath.Join("testdata", "failing", base)
 	f := load(t, name)
 	var b bytes.Buffer
-	if err := ruletest.Report(&b, "cold-room.test.yaml", f.Run(nil)); err != nil {
+	if err := ruletest.Report(&b, base, f.Run(nil)); err != nil {
 		t.Fatal(err)
 	}
 	golden := strings.TrimSuffix(name, ".yaml") + ".golden"

@@ -18,6 +18,26 @@ type Result struct {
 	Line     int       `json:"line"` // where the test begins in its file
 	Passed   bool      `json:"passed"`
 	Failures []Failure `json:"failures,omitempty"`
+	// Incidents are the alerts that fired, in the order in which they began to.
+	Incidents []Incident `json:"incidents"`
+}
+
+// Incident is an alert that fired in a test, with the names and the form that
+// live ones have: for the same events and rules the id is the same.
+type Incident struct {
+	ID       string            `json:"id"`
+	Rule     string            `json:"rule"` // group/name
+	Key      string            `json:"key"`
+	Device   string            `json:"device,omitempty"`
+	By       map[string]string `json:"by,omitempty"`
+	Labels   map[string]string `json:"labels"`
+	ActiveAt time.Time         `json:"active_at,omitzero"`
+	StartsAt time.Time         `json:"starts_at"`
+	EndsAt   *time.Time        `json:"ends_at,omitempty"` // nil: it fired to the end of the test
+	Value    any               `json:"value,omitempty"`   // with which it began
+	// Suppressed says why nobody was told of it when it began, "" if they were.
+	Suppressed string `json:"suppressed,omitempty"`
+	Told       bool   `json:"told"` // that it fires, at once or later
 }
 
 // Failure is an expectation that was not met.
@@ -88,7 +108,11 @@ func (t *test) run(set *rules.Set) Result {
 		}
 	}
 	r.end()
-	return Result{Name: t.name, Line: t.line, Passed: len(r.failures) == 0, Failures: r.failures}
+	out := Result{Name: t.name, Line: t.line, Passed: len(r.failures) == 0, Failures: r.failures, Incidents: []Incident{}}
+	for _, i := range r.incidents {
+		out.Incidents = append(out.Incidents, i.export())
+	}
+	return out
 }
 
 // instant processes all that is received at a time, in one batch: the series'
@@ -153,13 +177,16 @@ func (r *run) take(d rules.Derived) {
 }
 
 func (r *run) alert(a *event.Alert) {
-	if a.Notice != "" { // told again
+	i := r.byID[a.ID]
+	if a.Notice != "" { // told again, or for the first time
+		if i != nil && a.Notice == event.NoticeResumed && a.State == event.Firing && a.Told() {
+			i.told = true
+		}
 		return
 	}
-	i := r.byID[a.ID]
 	if i == nil {
 		i = &incident{
-			rule: a.Rule, key: a.Key, device: a.Device, by: a.By, labels: a.Labels, annotations: a.Annotations,
+			id: a.ID, told: a.Told(), rule: a.Rule, key: a.Key, device: a.Device, by: a.By, labels: a.Labels, annotations: a.Annotations,
 			active: a.ActiveAt, starts: a.StartsAt, value: a.Value, suppressed: a.Suppressed, reason: a.Reason,
 		}
 		r.byID[a.ID] = i
@@ -246,7 +273,7 @@ func (r *run) check(c *check) {
 			if slices.ContainsFunc(c.alerts, func(w wantAlert) bool { return w.annotations != nil }) {
 				s += texts(got[g].annotations)
 			}
-			return s + " since " + r.at(got[g].starts) + suppression(got[g].suppressed)
+			return s + " since " + r.at(got[g].starts) + got[g].suppression()
 		}, c.rules)
 }
 
