@@ -2,6 +2,7 @@ package rules
 
 import (
 	"hash/fnv"
+	"slices"
 	"strings"
 
 	"weir/ingest/event"
@@ -25,27 +26,28 @@ type bucket struct {
 // telling condition.
 type lanePart struct {
 	lane     *lane
-	spaces   []*space    // of the rules
+	spaces   []*space    // of the rules, less those that look at nothing but the event
 	cells    []*cellSpec // of the rules, frames last
 	always   []*ruleState
 	index    *fieldIndex // of always; nil if it is not worth while
-	byDevice map[string][]*ruleState
+	simple   bool        // there is no index, and there are simple rules in always and nothing else
+	byDevice textIndex
 	byTag    []tagIndex // in the order of their keys
 }
 
 type tagIndex struct {
 	key    string
-	values map[string][]*ruleState
+	values textIndex
 }
 
 // maxBuckets bounds the cache: measurements may come from payloads.
 const maxBuckets = 1024
 
 func (e *Engine) bucket(ev *event.Event) *bucket {
-	key := bucketKey{ev.Source, ev.Measurement, ev.Rule != ""}
-	if e.last != nil && e.last.key == key {
-		return e.last
+	if b := e.last; b != nil && b.key.measurement == ev.Measurement && b.key.source == ev.Source && b.key.recording == (ev.Rule != "") {
+		return b
 	}
+	key := bucketKey{ev.Source, ev.Measurement, ev.Rule != ""}
 	b := e.buckets[key]
 	if b == nil {
 		if len(e.buckets) >= maxBuckets {
@@ -83,6 +85,7 @@ func (e *Engine) fill(key bucketKey) *bucket {
 		if p := &b.parts[i]; !key.recording { // a recording is known by a name that is no field's
 			p.index = newIndex(e.set, p.always)
 		}
+		b.parts[i].seal()
 	}
 	return b
 }
@@ -100,12 +103,12 @@ func (b *bucket) part(l *lane) *lanePart {
 			return &b.parts[i]
 		}
 	}
-	b.parts = append(b.parts, lanePart{lane: l, byDevice: map[string][]*ruleState{}})
+	b.parts = append(b.parts, lanePart{lane: l})
 	return &b.parts[len(b.parts)-1]
 }
 
 func (p *lanePart) add(e *Engine, rs *ruleState) {
-	if !containsItem(p.spaces, rs.space) {
+	if !rs.plain && !containsItem(p.spaces, rs.space) {
 		p.spaces = append(p.spaces, rs.space)
 	}
 	for _, c := range rs.rule.cells {
@@ -117,7 +120,7 @@ func (p *lanePart) add(e *Engine, rs *ruleState) {
 	switch {
 	case m.device != nil:
 		for _, d := range m.device {
-			p.byDevice[d] = append(p.byDevice[d], rs)
+			p.byDevice.add(d, rs)
 		}
 	case len(m.tags) > 0:
 		p.tag(m.tags[0], rs)
@@ -144,9 +147,19 @@ func (p *lanePart) tag(t tagMatch, rs *ruleState) {
 	}
 	if at < 0 {
 		at = len(p.byTag)
-		p.byTag = append(p.byTag, tagIndex{t.key, map[string][]*ruleState{}})
+		p.byTag = append(p.byTag, tagIndex{key: t.key})
 	}
 	for _, v := range t.values {
-		p.byTag[at].values[v] = append(p.byTag[at].values[v], rs)
+		p.byTag[at].values.add(v, rs)
+	}
+}
+
+// seal is called once all rules are there.
+func (p *lanePart) seal() {
+	p.simple = p.index == nil && len(p.byDevice.rules) == 0 && len(p.byTag) == 0 &&
+		!slices.ContainsFunc(p.always, func(rs *ruleState) bool { return !rs.simple })
+	p.byDevice.seal()
+	for i := range p.byTag {
+		p.byTag[i].values.seal()
 	}
 }

@@ -74,6 +74,7 @@ type lane struct {
 	all      []*clock // the same
 	home     *space   // by device; nil if there is none
 	epoch    uint32   // of what need not be written ahead, see saving
+	recent   recent   // of clocks
 }
 
 // add adds the clock of a device.
@@ -85,11 +86,17 @@ func (l *lane) add(c *clock) *clock {
 }
 
 // obtain returns the clock of a device, a new one that shows at if there is none.
-func (l *lane) obtain(device string, at, now int64) *clock {
-	if c := l.clocks[device]; c != nil {
+// h is the hash of the device.
+func (l *lane) obtain(h uint64, device string, at, now int64) *clock {
+	c := l.recent.find(h, device)
+	if c != nil {
 		return c
 	}
-	return l.add(&clock{device: strings.Clone(device), time: at, seen: now})
+	if c = l.clocks[device]; c == nil {
+		c = l.add(&clock{device: strings.Clone(device), time: at, seen: now})
+	}
+	l.recent.put(h, c)
+	return c
 }
 
 // verdict is what the time of an event says about it.
@@ -125,6 +132,11 @@ func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*cloc
 			return c.backfill(streamID, at, now)
 		}
 		return c, at, late
+	}
+	if s := &c.stream; s.begun && s.id == streamID && at >= s.time { // the common case
+		s.time = at
+		c.move(at, received, now, at >= c.time && c.behind(at, now))
+		return c, at, inOrder
 	}
 	if at < c.time-BackfillAfter {
 		if s := c.findStream(streamID); s == nil || at < s.time {

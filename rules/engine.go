@@ -60,10 +60,12 @@ type Engine struct {
 
 // ruleState is a rule and what an engine knows about it.
 type ruleState struct {
-	rule  *rule
-	space *space
-	stats RuleStats
-	calls uint64 // of evaluate
+	rule   *rule
+	space  *space
+	plain  bool   // by device, and nothing counts but the event
+	simple bool   // plain, an alert, and begins with a threshold wherever it is evaluated
+	calls  uint64 // of evaluate
+	stats  RuleStats
 
 	size     int    // of the cells that it reads, bytes
 	stopping string // why it is to be stopped, once the message was processed
@@ -117,6 +119,8 @@ func (e *Engine) use(s *Set) {
 	e.rules = make([]*ruleState, len(s.rules))
 	for i, r := range s.rules {
 		rs := &ruleState{rule: r, space: e.spaces[r.space.index], stats: RuleStats{Rule: r.id, Kind: r.kind}}
+		rs.plain = rs.space.device && len(r.cells) == 0
+		rs.simple = rs.plain && r.kind == KindAlert && r.frame == nil && r.match.free() && r.expr.Tests()
 		rs.space.rules = append(rs.space.rules, rs)
 		e.rules[i] = rs
 	}
@@ -157,7 +161,11 @@ func (e *Engine) ProcessRange(b *event.Batch, from, to int, emit func(Derived)) 
 	e.current = nil
 }
 
+// nothing is the event that expressions see before the first.
+var nothing event.Event
+
 func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
+	e.expr.Begin(&nothing) // the events of the batch before are gone, and others may be where they were
 	for i := from; i < to; i++ {
 		m := &b.Messages[i]
 		e.message = i
@@ -166,7 +174,11 @@ func (e *Engine) process(b *event.Batch, from, to int, emit func(Derived)) {
 			continue
 		}
 		if m.Received > e.now {
-			e.advance(m.Received, emit)
+			if len(e.schedule) == 0 && len(e.desk.alarms) == 0 { // nothing waits for time to pass
+				e.now = m.Received
+			} else {
+				e.advance(m.Received, emit)
+			}
 		}
 		switch m.Record {
 		case event.Tick:
@@ -215,9 +227,10 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		e.backfills++
 	}
 	time := effective(c.ev.Time, c.ev.Received)
+	h := hashText(c.ev.Device)
 	for i := range b.parts {
 		p := &b.parts[i]
-		clk := p.lane.obtain(c.ev.Device, time, e.now)
+		clk := p.lane.obtain(h, c.ev.Device, time, e.now)
 		if clk.epoch != p.lane.epoch {
 			e.touchClock(p.lane, clk)
 		}
@@ -232,7 +245,10 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 			clk.hold(heldEvent{at, appendCause(nil, c)})
 			e.release(p.lane, clk, clk.time-p.lane.lateness, emit)
 		default:
-			e.evaluateAll(p, clk, at, c, emit)
+			if p.simple && e.concernsNobody(p, clk, c.ev) {
+				continue
+			}
+			e.evaluateAll(p, clk, h, at, c, emit)
 		}
 	}
 }
@@ -247,7 +263,7 @@ func (e *Engine) release(l *lane, clk *clock, to int64, emit func(Derived)) {
 		b := e.bucket(&ev)
 		for i := range b.parts {
 			if b.parts[i].lane == l {
-				e.evaluateAll(&b.parts[i], clk, h.at, cause{at, &ev}, emit)
+				e.evaluateAll(&b.parts[i], clk, hashText(ev.Device), h.at, cause{at, &ev}, emit)
 			}
 		}
 	}
@@ -266,8 +282,9 @@ type visit struct {
 	ok    bool // the event has a key there
 }
 
-// evaluateAll evaluates the rules of one lane on an event, as of at.
-func (e *Engine) evaluateAll(p *lanePart, clk *clock, at int64, c cause, emit func(Derived)) {
+// evaluateAll evaluates the rules of one lane on an event, as of at. h is the
+// hash of its device.
+func (e *Engine) evaluateAll(p *lanePart, clk *clock, h uint64, at int64, c cause, emit func(Derived)) {
 	e.stamp++
 	if en := clk.entry; en != nil && en.next <= at {
 		e.timers(en, at, false, emit)
@@ -275,12 +292,12 @@ func (e *Engine) evaluateAll(p *lanePart, clk *clock, at int64, c cause, emit fu
 	}
 	e.expr.Begin(c.ev)
 	e.evaluateAlways(p, clk, at, c, emit)
-	for _, rs := range p.byDevice[c.ev.Device] {
+	for _, rs := range p.byDevice.find(h, c.ev.Device) {
 		e.evaluate(p, rs, clk, at, c, emit)
 	}
 	for i := range p.byTag {
 		if v, ok := c.ev.Tag(p.byTag[i].key); ok {
-			for _, rs := range p.byTag[i].values[v] {
+			for _, rs := range p.byTag[i].values.find(hashText(v), v) {
 				e.evaluate(p, rs, clk, at, c, emit)
 			}
 		}
@@ -406,7 +423,7 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 	}
 	var v *visit
 	var en *entry
-	if rs.space.device && len(r.cells) == 0 { // the common case: nothing but the event counts
+	if rs.plain { // the common case
 		en = clk.entry
 	} else {
 		if v = e.visit(p, rs.space, clk, at, c, emit); !v.ok {

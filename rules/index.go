@@ -2,8 +2,10 @@ package rules
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
+	"strings"
 
 	"weir/ingest/event"
 )
@@ -19,10 +21,15 @@ import (
 type fieldIndex struct {
 	rest   []*ruleState // that are not in it
 	fields map[string]*indexedField
-	layout []*indexedField // by place in the event's fields, of the event before; nil for a field of no interest
-	names  []string
+	all    []*indexedField              // the same, by name
 	leads  map[*ruleState]*indexedField // of the rules in it: the field that their threshold is on, nil for none
 	due    []*ruleState                 // for the event that is evaluated
+
+	readers bool            // some field has readers
+	present []*indexedField // in the event that is evaluated, in the order of all or of its fields
+	names   layout          // of fields
+	tags    layout
+	learned int // names of layouts that are not read
 
 	events uint64 // that were looked at, since counts were booked
 }
@@ -34,6 +41,7 @@ type indexedField struct {
 	limits  [4]limits    // of these, by operator
 	readers []reading    // the others, and those that begin with another field's threshold
 
+	place int    // in the fields of the last event that had it
 	stamp uint64 // of the last event that had it
 	hits  uint64 // how many had it, since counts were booked
 }
@@ -99,8 +107,11 @@ func newIndex(set *Set, rules []*ruleState) *fieldIndex {
 	if len(x.leads) < minIndexed {
 		return nil
 	}
-	for _, f := range x.fields {
+	for _, name := range slices.Sorted(maps.Keys(x.fields)) {
+		f := x.fields[name]
 		f.sort()
+		x.all = append(x.all, f)
+		x.readers = x.readers || len(f.readers) > 0
 	}
 	return x
 }
@@ -116,17 +127,17 @@ func (x *fieldIndex) field(name string) *indexedField {
 
 // sort fills limits.
 func (f *indexedField) sort() {
-	type placed struct {
+	type limited struct {
 		limit float64
 		op    int
 		rs    *ruleState
 	}
-	all := make([]placed, len(f.rules))
+	all := make([]limited, len(f.rules))
 	for i, rs := range f.rules {
 		t, _ := rs.rule.expr.Threshold()
-		all[i] = placed{t.Limit, operators[t.Op], rs}
+		all[i] = limited{t.Limit, operators[t.Op], rs}
 	}
-	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Compare(a.limit, b.limit) })
+	slices.SortStableFunc(all, func(a, b limited) int { return cmp.Compare(a.limit, b.limit) })
 	for _, p := range all {
 		l := &f.limits[p.op]
 		l.values, l.rules = append(l.values, p.limit), append(l.rules, p.rs)
@@ -143,54 +154,25 @@ func (f *indexedField) read(rs *ruleState, lead *indexedField) {
 	f.readers = append(f.readers, reading{lead, []*ruleState{rs}})
 }
 
-// at returns what the index has of the i-th field of an event.
-func (x *fieldIndex) at(i int, name string) *indexedField {
-	if i < len(x.names) && x.names[i] == name {
-		return x.layout[i]
-	}
-	f := x.fields[name]
-	for len(x.names) <= i {
-		x.names, x.layout = append(x.names, ""), append(x.layout, nil)
-	}
-	if x.layout[i] = f; f != nil {
-		x.names[i] = f.name
-	} else {
-		x.names[i] = string([]byte(name))
-	}
-	return f
-}
-
-// maxLayout bounds the fields of events for which an index is used.
-const maxLayout = 64
-
 // find sets due to the rules that an event may concern. It returns false for an
 // event that the index is not for.
 func (x *fieldIndex) find(ev *event.Event, stamp uint64, en *entry) bool {
-	if len(ev.Fields) > maxLayout {
+	if !x.locate(ev) {
 		return false
-	}
-	for i := range ev.Tags { // it would be read where the field is missing
-		if x.fields[ev.Tags[i].Key] != nil {
-			return false
-		}
 	}
 	x.events++
 	x.due = x.due[:0]
-	for i := range ev.Fields {
-		if f := x.at(i, ev.Fields[i].Name); f != nil && f.stamp != stamp {
-			f.stamp = stamp
-			f.hits++
-			x.due = f.crossed(x.due, ev.Fields[i].Value)
-		}
+	for _, f := range x.present {
+		f.stamp = stamp
+		f.hits++
+		x.due = f.crossed(x.due, &ev.Fields[f.place].Value)
 	}
-	for i := range ev.Fields {
-		f := x.layout[i]
-		if f == nil {
-			continue
-		}
-		for j := range f.readers {
-			if r := &f.readers[j]; r.lead == nil || r.lead.stamp != stamp {
-				x.due = append(x.due, r.rules...)
+	if x.readers {
+		for _, f := range x.present {
+			for j := range f.readers {
+				if r := &f.readers[j]; r.lead == nil || r.lead.stamp != stamp {
+					x.due = append(x.due, r.rules...)
+				}
 			}
 		}
 	}
@@ -215,8 +197,95 @@ func (x *fieldIndex) find(ev *event.Event, stamp uint64, en *entry) bool {
 	return true
 }
 
+// locate sets present to the fields that are read and that an event has. It
+// returns false if a tag has the name of one that it lacks: that would be read.
+func (x *fieldIndex) locate(ev *event.Event) bool {
+	x.present = x.present[:0]
+	if len(x.all) > maxSought {
+		return x.locateEach(ev)
+	}
+	for _, f := range x.all {
+		if f.place < len(ev.Fields) && ev.Fields[f.place].Name == f.name {
+			x.present = append(x.present, f)
+			continue
+		}
+		i := 0
+		for i < len(ev.Fields) && ev.Fields[i].Name != f.name {
+			i++
+		}
+		if i < len(ev.Fields) {
+			f.place = i
+			x.present = append(x.present, f)
+		} else if _, ok := ev.Tag(f.name); ok {
+			return false
+		}
+	}
+	return true
+}
+
+// maxSought is up to how many fields are sought in an event. If more are read,
+// each that the event has is looked up.
+const maxSought = 4
+
+// maxFields bounds the fields of events for which an index of many is used.
+const maxFields = 64
+
+func (x *fieldIndex) locateEach(ev *event.Event) bool {
+	if len(ev.Fields) > maxFields {
+		return false
+	}
+	for i := range ev.Tags {
+		if x.tags.at(x, i, ev.Tags[i].Key) != nil {
+			return false
+		}
+	}
+	for i := range ev.Fields {
+		if f := x.names.at(x, i, ev.Fields[i].Name); f != nil && !slices.Contains(x.present, f) {
+			f.place = i
+			x.present = append(x.present, f)
+		}
+	}
+	return true
+}
+
+// layout is what was found of the names at each place of the event before.
+type layout []placed
+
+type placed struct {
+	name  string
+	field *indexedField // nil if it is not read
+}
+
+// at returns what the index has of the name at a place of an event.
+func (l *layout) at(x *fieldIndex, i int, name string) *indexedField {
+	if i < len(*l) && (*l)[i].name == name {
+		return (*l)[i].field
+	}
+	f := x.fields[name]
+	for i >= len(*l) {
+		*l = append(*l, placed{name: unread})
+	}
+	switch {
+	case f != nil:
+		(*l)[i] = placed{f.name, f}
+	case x.learned < maxLearned:
+		x.learned++
+		(*l)[i] = placed{strings.Clone(name), nil}
+	default:
+		(*l)[i] = placed{unread, nil}
+	}
+	return f
+}
+
+// maxLearned bounds how often a name that is not read is copied: layouts may
+// change from one event to the next.
+const maxLearned = 1000
+
+// unread is the name of no field that is read, as expressions are UTF-8.
+const unread = "\xff"
+
 // crossed appends the rules whose threshold is not false for a value.
-func (f *indexedField) crossed(due []*ruleState, v event.Value) []*ruleState {
+func (f *indexedField) crossed(due []*ruleState, v *event.Value) []*ruleState {
 	if len(f.rules) == 0 {
 		return due
 	}
@@ -224,16 +293,16 @@ func (f *indexedField) crossed(due []*ruleState, v event.Value) []*ruleState {
 	if k := v.Kind(); !ok || k != event.Float && k != event.Int && k != event.Uint || k != event.Float && (x > 1<<53 || x < -1<<53) {
 		return append(due, f.rules...)
 	}
-	if l := &f.limits[above]; len(l.values) > 0 {
+	if l := &f.limits[above]; len(l.values) > 0 && l.values[0] < x { // else none is due, as for most events
 		due = append(due, l.rules[:sort.Search(len(l.values), func(i int) bool { return !(l.values[i] < x) })]...)
 	}
-	if l := &f.limits[aboveOrAt]; len(l.values) > 0 {
+	if l := &f.limits[aboveOrAt]; len(l.values) > 0 && l.values[0] <= x {
 		due = append(due, l.rules[:sort.Search(len(l.values), func(i int) bool { return !(l.values[i] <= x) })]...)
 	}
-	if l := &f.limits[below]; len(l.values) > 0 {
+	if l := &f.limits[below]; len(l.values) > 0 && l.values[len(l.values)-1] > x {
 		due = append(due, l.rules[sort.Search(len(l.values), func(i int) bool { return l.values[i] > x }):]...)
 	}
-	if l := &f.limits[belowOrAt]; len(l.values) > 0 {
+	if l := &f.limits[belowOrAt]; len(l.values) > 0 && l.values[len(l.values)-1] >= x {
 		due = append(due, l.rules[sort.Search(len(l.values), func(i int) bool { return l.values[i] >= x }):]...)
 	}
 	return due
@@ -287,4 +356,23 @@ func (e *Engine) evaluateAlways(p *lanePart, clk *clock, at int64, c cause, emit
 			rest = rest[1:]
 		}
 	}
+}
+
+// concernsNobody evaluates the rules of a part that has few and simple ones, and
+// reports whether all came to False and there is no alert that could go by that:
+// the case of most events. Else nothing is done.
+func (e *Engine) concernsNobody(p *lanePart, clk *clock, ev *event.Event) bool {
+	if clk.entry != nil || ev.Rule != "" || e.watch != nil {
+		return false
+	}
+	for _, rs := range p.always {
+		if e.stopwatch != nil && (rs.calls+1)%timedOnce == 1 || !rs.rule.expr.IsFalse(e.expr, ev) {
+			return false
+		}
+	}
+	for _, rs := range p.always {
+		rs.calls++
+		rs.stats.Evaluations++
+	}
+	return true
 }

@@ -21,6 +21,11 @@ const (
 // Holds evaluates a condition on the current event. It does not allocate if
 // the program is Compiled.
 func (p *Program) Holds(s *Scope) Result {
+	if len(p.tests) > 0 {
+		if r := p.tested(s, s.event.Fields); r <= True {
+			return r
+		}
+	}
 	if !s.load(p) {
 		return Silent
 	}
@@ -28,6 +33,15 @@ func (p *Program) Holds(s *Scope) Result {
 		return p.cond(s)
 	}
 	return p.holdsVM(s)
+}
+
+// Tests reports whether IsFalse can be true.
+func (p *Program) Tests() bool { return len(p.tests) > 0 }
+
+// IsFalse reports that Holds would be False on an event, where that is cheap to see: the program
+// begins with thresholds. It is false if Holds may be anything.
+func (p *Program) IsFalse(s *Scope, ev *event.Event) bool {
+	return len(p.tests) > 0 && p.tested(s, ev.Fields) == False
 }
 
 func (p *Program) holdsVM(s *Scope) Result {

@@ -77,6 +77,9 @@ type Program struct {
 	wantsBool bool // it is a condition
 	uses      uses // what it says about the kinds of names
 
+	tests     []test // thresholds that cond begins with, see tested
+	testsOnly bool   // there is nothing else in it
+
 	cond condition // nil if the VM must do it
 	val  operand   // nil if the VM must do it
 	vm   *vm.Program
@@ -162,6 +165,9 @@ func compile(source string, tree *parser.Tree, config *conf.Config, o *Options) 
 	c := &closures{table: o.Table}
 	if p.val = c.operand(tree.Node); p.val != nil {
 		p.cond = c.condition(tree.Node)
+	}
+	if p.cond != nil {
+		p.testsOnly = p.addTests(p.node)
 	}
 	return p, nil
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/expr-lang/expr/ast"
+
+	"weir/ingest/event"
 )
 
 // Threshold is the comparison of a field with a number.
@@ -73,4 +75,89 @@ func (p *Program) FieldsOnly(t *Table) ([]string, bool) {
 		names = append(names, r.Name)
 	}
 	return names, true
+}
+
+// test is a threshold, ready to be compared with a field of the event.
+type test struct {
+	name  string
+	limit float64
+	slot  int32
+	op    operator
+}
+
+type operator uint8
+
+const (
+	above operator = iota
+	aboveOrAt
+	below
+	belowOrAt
+)
+
+// addTests adds the thresholds that a condition begins with, and reports
+// whether it consists of them.
+func (p *Program) addTests(n ast.Node) bool {
+	b, ok := n.(*ast.BinaryNode)
+	if !ok {
+		return false
+	}
+	switch b.Operator {
+	case "and", "&&":
+		return p.addTests(b.Left) && p.addTests(b.Right)
+	case "<", ">", "<=", ">=":
+	default:
+		return false
+	}
+	t, ok := p.threshold(b)
+	if !ok {
+		return false
+	}
+	side := b.Left
+	ref, ok := p.RefOf(side)
+	if !ok {
+		ref, _ = p.RefOf(b.Right)
+	}
+	op := map[string]operator{">": above, ">=": aboveOrAt, "<": below, "<=": belowOrAt}[t.Op]
+	for i, r := range p.refs {
+		if r == ref {
+			p.tests = append(p.tests, test{t.Field, t.Limit, p.slots[i], op})
+		}
+	}
+	return true
+}
+
+// tested evaluates a condition that begins with thresholds on fields which are
+// where they were in an event before and have a float64. It returns Silent if
+// there is more to it: that is no result.
+func (p *Program) tested(s *Scope, fields []event.Field) Result {
+	for i := range p.tests {
+		t := &p.tests[i]
+		h := int(s.slots[t.slot].hint)
+		if h >= len(fields) {
+			return Silent
+		}
+		f := &fields[h]
+		if f.Value.Kind() != event.Float || f.Name != t.name {
+			return Silent
+		}
+		x, _ := f.Value.Float()
+		holds := false
+		switch t.op {
+		case above:
+			holds = x > t.limit
+		case aboveOrAt:
+			holds = x >= t.limit
+		case below:
+			holds = x < t.limit
+		case belowOrAt:
+			holds = x <= t.limit
+		}
+		if !holds {
+			return False
+		}
+	}
+	if p.testsOnly {
+		return True
+	}
+	return Silent
 }
