@@ -41,6 +41,7 @@ type Engine struct {
 
 	history   History                  // may be nil
 	owns      func(device string) bool // nil: all devices
+	begun     []begun                  // when a rule set came into force
 	stopwatch func() int64             // nil: nothing is timed
 	stopping  []*ruleState             // that have passed a bound
 	because   string                   // why alerts end, if it is not their events' doing

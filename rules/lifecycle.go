@@ -150,7 +150,7 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 	a.rs.stats.Pending--
 	a.rs.stats.Firing++
 	a.event = appendCause(a.event[:0], c)
-	a.id = incident(a.rs.rule, a.en.key, a.starts, a.en.begin(a.rs.rule.id, at))
+	a.id = incident(a.rs.rule, a.en.key, a.starts, e.begin(a.en, a.rs.rule.id, at))
 	// What an event shows to have been due long before it is history too: if it is still so, that is told.
 	long := !e.still && a.en.clock.time-at > BackfillAfter
 	a.past = (a.en.clock.historic || long) && !a.rs.rule.past
@@ -161,7 +161,7 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 }
 
 // begin counts the incidents of a rule that began at a time before this one.
-func (en *entry) begin(rule string, at int64) int {
+func (e *Engine) begin(en *entry, rule string, at int64) int {
 	en.starts = slices.DeleteFunc(en.starts, func(s start) bool { return s.time < en.clock.time && s.time < at })
 	for i := range en.starts {
 		if s := &en.starts[i]; s.rule == rule && s.time == at {
@@ -169,8 +169,14 @@ func (en *entry) begin(rule string, at int64) int {
 			return s.n
 		}
 	}
-	en.starts = append(en.starts, start{rule: rule, time: at})
-	return 0
+	n := 0
+	for _, b := range e.begun { // under the set before
+		if b.rule == rule && b.key == en.key && b.time == at {
+			n = b.n + 1
+		}
+	}
+	en.starts = append(en.starts, start{rule, at, n})
+	return n
 }
 
 func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {

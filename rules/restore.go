@@ -40,6 +40,7 @@ func (e *Engine) Restore(snapshot []byte) error {
 	if err := n.restoreStopped(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}
+	n.restoreBegun(&r)
 	if err := n.restoreRecords(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 //
 //	"weir rules\n"  version byte
 //	partition  log time  hold  excuse  payload of the rule set ("" for none)
-//	who is told: see desk.appendBinary  count, rules that are stopped (id reason)
+//	who is told: see desk.appendBinary  count, rules that are stopped (id reason)  count, begun (rule key time n seen)
 //	records, in any order
 //	    1  lane  device clock  flag: the clock of history that is uploaded follows, clock
 //	    2  space  key past device | the clock, for a group | count, starts (rule time n) | last event
@@ -28,7 +28,7 @@ import (
 // in another order.
 const (
 	snapshotMagic   = "weir rules\n"
-	snapshotVersion = 5
+	snapshotVersion = 6
 	snapshotHeader  = len(snapshotMagic) + 1
 
 	clockRecord = 1
@@ -72,7 +72,7 @@ func (e *Engine) appendHead(b []byte) []byte {
 	} else {
 		b = appendText(b, e.set.Marshal())
 	}
-	return e.appendStopped(e.desk.appendBinary(b))
+	return e.appendBegun(e.appendStopped(e.desk.appendBinary(b)))
 }
 
 // saving is a snapshot that is taken bit by bit, while batches are processed.

@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/ingest/event"
@@ -47,6 +50,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	e.saving = nil
 	e.book()
 	e.keepFresh()
+	e.rememberStarts()
 	old := *e
 	e.use(set)
 	for _, was := range old.rules {
@@ -66,6 +70,51 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 		sp.each(e.settleEntry)
 	}
 	e.pass(after(e.now, 1), emit)
+}
+
+// begun is an incident that began at the latest time of its key when a rule set
+// came into force: under the next one it may end and begin again at that time.
+type begun struct {
+	rule, key string
+	time      int64
+	n         int
+	seen      int64 // log time of the rule set
+}
+
+// begunFor is how long that is remembered, in log time.
+const begunFor = int64(time.Hour)
+
+func (e *Engine) rememberStarts() {
+	e.begun = slices.DeleteFunc(e.begun, func(b begun) bool { return e.now-b.seen > begunFor })
+	for _, sp := range e.spaces {
+		sp.each(func(en *entry) {
+			for _, s := range en.starts {
+				if s.time >= en.clock.time {
+					e.begun = append(e.begun, begun{strings.Clone(s.rule), en.key, s.time, s.n, e.now})
+				}
+			}
+		})
+	}
+	slices.SortFunc(e.begun, func(a, b begun) int {
+		return cmp.Or(cmp.Compare(a.rule, b.rule), cmp.Compare(a.key, b.key), cmp.Compare(a.time, b.time), cmp.Compare(a.n, b.n), cmp.Compare(a.seen, b.seen))
+	})
+}
+
+func (e *Engine) appendBegun(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(e.begun)))
+	for _, s := range e.begun {
+		b = appendText(appendText(b, s.rule), s.key)
+		b = binary.AppendVarint(b, s.time)
+		b = binary.AppendUvarint(b, uint64(s.n))
+		b = binary.AppendVarint(b, s.seen)
+	}
+	return b
+}
+
+func (e *Engine) restoreBegun(r *reader) {
+	for range r.count(5) {
+		e.begun = append(e.begun, begun{r.text(), r.text(), r.varint(), int(r.uvarint()), r.varint()})
+	}
 }
 
 // endPasts ends all uploads of history.
