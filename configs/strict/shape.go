@@ -90,7 +90,12 @@ func blockError(msg string) bool {
 func (d *Decoder) misplaced(whole, msg string, line int) int {
 	if !blockError(msg) {
 		if strings.HasPrefix(whole, "yaml: line ") { // brackets: where they begin
-			line++
+			line = min(line+1, len(d.src.lines))
+		}
+		for ; line > 1; line-- { // not behind the end of the text
+			if from, to := d.src.line(line); len(bytes.TrimSpace(d.src.text[from:to])) > 0 {
+				break
+			}
 		}
 		return line
 	}
