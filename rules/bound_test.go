@@ -148,3 +148,18 @@ func TestARuleStaysStoppedUntilItIsEdited(t *testing.T) {
 		t.Errorf("with a bound that its shared window passes too %v are stopped", got)
 	}
 }
+
+func TestTheStateOfARuleIsCounted(t *testing.T) {
+	e := rules.NewEngine(0)
+	play(t, e, []line{
+		setRecord(0, group("alert: Hot\nexpr: avg_over_time(temperature, \"10s\") > 30")),
+		temp(1, "a", 40), temp(2, "b", 4), temp(3, "c", 4),
+	})
+	if s := e.Stats().Rules[0]; s.StateKeys != 3 || s.StateBytes < 300 {
+		t.Errorf("%d keys and %d bytes are counted, want 3 and some hundred", s.StateKeys, s.StateBytes)
+	}
+	play(t, e, []line{temp(20, "a", 4), tick(60)})
+	if s := e.Stats().Rules[0]; s.StateKeys != 0 || s.StateBytes != 0 {
+		t.Errorf("%d keys and %d bytes are counted when the windows are empty, want none", s.StateKeys, s.StateBytes)
+	}
+}

@@ -22,6 +22,8 @@ type RuleStats struct {
 	Nanos          int64  `json:"nanos"`           // that these took, with what followed from them
 	Pending        int    `json:"pending"`
 	Firing         int    `json:"firing"`
+	StateKeys      int    `json:"state_keys"`           // of which its windows or alerts know anything
+	StateBytes     int    `json:"state_bytes"`          // that these take, estimated as max_state counts them
 	Stopped        string `json:"stopped,omitempty"`    // why it evaluates no more: it has passed a bound
 	LastError      string `json:"last_error,omitempty"` // one of the failures, as an example
 }
@@ -50,8 +52,20 @@ func (e *Engine) Stats() Stats {
 	s.Late, s.Future, s.Backfills, s.Ahead = e.late, e.future, e.backfills, time.Duration(e.ahead)
 	for i, rs := range e.rules {
 		s.Rules[i] = rs.stats
+		s.Rules[i].StateKeys, s.Rules[i].StateBytes = rs.state()
 	}
 	return s
+}
+
+// state returns how many keys the rule knows something of, and how large that is.
+func (rs *ruleState) state() (keys, bytes int) {
+	keys = rs.active()
+	for _, c := range rs.rule.cells {
+		if c.slot < len(rs.space.usage) {
+			keys = max(keys, rs.space.usage[c.slot].keys)
+		}
+	}
+	return keys, rs.size + rs.active()*(alertSize+entrySize)
 }
 
 // count books the outcome of an evaluation.

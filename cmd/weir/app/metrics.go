@@ -62,6 +62,8 @@ func newCollector(a *App) *collector {
 	add("rules_reloads_total", "Reloads of the rule files.", "result")
 	add("rules_last_reload_successful", "1 while the rule files are right as they were read last, 0 while the old set keeps running.")
 	add("rules_evaluations_total", "Evaluations of a rule's expressions.", "rule")
+	add("rules_state_keys", "Keys of which a rule's windows or alerts know anything.", "rule")
+	add("rules_state_bytes", "Memory that these take, estimated.", "rule")
 	add("rules_stopped", "1 for a rule that has passed a bound and evaluates no more.", "rule")
 	add("rules_timed_evaluations_total", "Evaluations that were timed, one in 64.", "rule")
 	add("rules_timed_seconds_total", "Time that the timed evaluations took.", "rule")
@@ -169,6 +171,8 @@ func (c *collector) rules(gauge, sum func(string, float64, ...string), count fun
 		} else {
 			gauge("rules_stopped", 0, rule)
 		}
+		gauge("rules_state_keys", float64(t.StateKeys), rule)
+		gauge("rules_state_bytes", float64(t.StateBytes), rule)
 		count("rules_timed_evaluations_total", t.Timed, rule)
 		sum("rules_timed_seconds_total", float64(t.Nanos)/1e9, rule)
 		if t.Kind == rules.KindRecord {

@@ -32,6 +32,8 @@ func (a *App) ruleTotals() map[string]rules.RuleStats {
 			t.Firing += r.Firing
 			t.Timed += r.Timed
 			t.Nanos += r.Nanos
+			t.StateKeys += r.StateKeys
+			t.StateBytes += r.StateBytes
 			if r.Stopped != "" {
 				t.Stopped = r.Stopped
 			}
