@@ -59,6 +59,8 @@ type cellSpec struct {
 
 	limits []float64 // what durations are compared with, in seconds
 	rules  []string  // ids of the rules that read it
+
+	numbers []int32 // of the functions that ask it
 }
 
 // function is a call in an expression: what it asks its cell for.

@@ -400,10 +400,8 @@ func (s *cellSpec) own(ev *event.Event) bool {
 }
 
 func (e *Engine) feedStamp(spec *cellSpec) {
-	for i, f := range e.set.functions {
-		if f.cell == spec {
-			e.fed[i] = e.stamp
-		}
+	for _, n := range spec.numbers {
+		e.fed[n] = e.stamp
 	}
 }
 
@@ -484,23 +482,4 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 	if v == nil {
 		e.settleEntry(en)
 	}
-}
-
-// frameEnds tells a rule's frame of an event, and reports whether the rule is
-// to be evaluated on it.
-func (e *Engine) frameEnds(rs *ruleState, en *entry, at int64) bool {
-	if en == nil || en.cells == nil {
-		return false
-	}
-	for _, spec := range rs.rule.cells {
-		if spec.kind != windowKind {
-			continue
-		}
-		for i, f := range e.set.functions {
-			if f.cell == spec && e.fed[i] == e.stamp {
-				return en.cell(rs.rule.ends).(*frameCell).touch(at)
-			}
-		}
-	}
-	return false
 }

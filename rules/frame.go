@@ -68,6 +68,20 @@ func (c *frameCell) touch(at int64) bool {
 	return false
 }
 
+// frameEnds tells a rule's frame of an event, and reports whether the rule is
+// to be evaluated on it.
+func (e *Engine) frameEnds(rs *ruleState, en *entry, at int64) bool {
+	if en == nil || en.cells == nil {
+		return false
+	}
+	for _, spec := range rs.rule.cells {
+		if spec.kind == windowKind && e.fed[spec.numbers[0]] == e.stamp {
+			return en.cell(rs.rule.ends).(*frameCell).touch(at)
+		}
+	}
+	return false
+}
+
 // floor is the multiple of d at or before t.
 func floor(t, d int64) int64 {
 	q := t / d

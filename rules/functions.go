@@ -182,6 +182,7 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 		}
 		number = int32(len(b.l.set.functions))
 		b.l.set.functions = append(b.l.set.functions, f)
+		f.cell.numbers = append(f.cell.numbers, number)
 		b.l.calls[spec.identity+"\x00"+c.Name+strconv.FormatFloat(f.q, 'g', -1, 64)] = number
 	}
 	b.rule.use(b.l.set.functions[number].cell)
