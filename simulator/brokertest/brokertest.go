@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,6 +37,7 @@ type Broker struct {
 	gate     *gate
 	messages []Message
 	tap      func(Message)
+	poison   string
 }
 
 // Start runs a broker on a free port.
@@ -121,6 +123,14 @@ func (b *Broker) OnMessage(tap func(Message)) {
 	b.tap = tap
 }
 
+// Poison makes a publish to a topic that begins with prefix break the
+// connection that it came on, untaken.
+func (b *Broker) Poison(prefix string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.poison = prefix
+}
+
 // Publish publishes as the broker itself.
 func (b *Broker) Publish(topic, payload string) {
 	b.tb.Helper()
@@ -157,6 +167,13 @@ func (r *recorder) Provides(b byte) bool {
 }
 
 func (r *recorder) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	r.broker.mu.Lock()
+	poison := r.broker.poison
+	r.broker.mu.Unlock()
+	if poison != "" && strings.HasPrefix(pk.TopicName, poison) {
+		cl.Net.Conn.Close()
+		return pk, packets.ErrRejectPacket
+	}
 	r.record(cl, pk)
 	return pk, nil
 }

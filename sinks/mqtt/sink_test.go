@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"net"
 	"reflect"
@@ -15,91 +13,24 @@ import (
 	"testing"
 	"time"
 
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
-	"github.com/mochi-mqtt/server/v2/packets"
-
 	"weir/ingest/event"
+	"weir/simulator/brokertest"
 	"weir/sinks/sinktest"
 )
 
-// broker is a far side that can go away and come back at its address.
-type broker struct {
-	t    *testing.T
-	addr string
-
-	mu     sync.Mutex
-	server *mochi.Server
-	seen   map[string][]packets.Packet // by topic and payload
-	order  []string
-}
-
-func newBroker(t *testing.T) *broker {
-	b := &broker{t: t, seen: map[string][]packets.Packet{}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// distinct is the number of different messages that reached the broker.
+func distinct(b *brokertest.Broker) int {
+	seen := map[string]bool{}
+	for _, m := range b.Messages() {
+		seen[m.Topic+" "+m.Payload] = true
 	}
-	b.addr = l.Addr().String()
-	l.Close()
-	b.start()
-	t.Cleanup(b.stop)
-	return b
+	return len(seen)
 }
 
-func (b *broker) start() {
-	b.t.Helper()
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	s.Options.Capabilities.MaximumPacketSize = 1 << 20
-	s.AddHook(new(auth.AllowHook), nil)
-	s.AddHook(&recorder{of: b}, nil)
-	if err := s.AddListener(listeners.NewTCP(listeners.Config{ID: "t", Address: b.addr})); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := s.Serve(); err != nil {
-		b.t.Fatal(err)
-	}
-	b.server = s
-}
-
-func (b *broker) stop() {
-	if b.server != nil {
-		b.server.Close()
-		b.server = nil
-	}
-}
-
-func (b *broker) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.seen)
-}
-
-type recorder struct {
-	mochi.HookBase
-	of *broker
-}
-
-func (*recorder) ID() string           { return "recorder" }
-func (*recorder) Provides(b byte) bool { return b == mochi.OnPublish }
-func (r *recorder) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if strings.HasPrefix(pk.TopicName, "poison/") {
-		cl.Net.Conn.Close()
-		return pk, packets.ErrRejectPacket
-	}
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	key := pk.TopicName + " " + string(pk.Payload)
-	r.of.seen[key] = append(r.of.seen[key], pk)
-	r.of.order = append(r.of.order, key)
-	return pk, nil
-}
-
-func newSink(t *testing.T, addr string, change ...func(*Config)) *Sink {
+func newSink(t *testing.T, url string, change ...func(*Config)) *Sink {
 	t.Helper()
 	cfg := Default()
-	cfg.Name, cfg.URL, cfg.Events, cfg.Alerts = "ext", "mqtt://"+addr, true, true
+	cfg.Name, cfg.URL, cfg.Events, cfg.Alerts = "ext", url, true, true
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -118,15 +49,15 @@ func TestConformanceOfSink(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) *sinktest.Target {
-				b := newBroker(t)
-				s := newSink(t, b.addr, func(c *Config) { c.QoS = qos })
+				b := brokertest.Start(t)
+				s := newSink(t, b.URL(), func(c *Config) { c.QoS = qos })
 				return &sinktest.Target{
-					Sink: s, Events: true, Alerts: true, Name: "ext", Effects: b.count,
+					Sink: s, Events: true, Alerts: true, Name: "ext", Effects: func() int { return distinct(b) },
 					Outage: func(down bool) {
 						if down {
-							b.stop()
+							b.Stop()
 						} else {
-							b.start()
+							b.Start()
 						}
 					},
 				}
@@ -141,7 +72,7 @@ func TestABrokerThatHangsDoesNotHoldACallLongerThanItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := newSink(t, l.Addr().String(), func(c *Config) { c.Timeout = time.Hour })
+	s := newSink(t, "mqtt://"+l.Addr().String(), func(c *Config) { c.Timeout = time.Hour })
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	done := make(chan error)
@@ -160,8 +91,9 @@ func TestABrokerThatHangsDoesNotHoldACallLongerThanItsContext(t *testing.T) {
 }
 
 func TestOneMessageThatTheBrokerWontHaveHarmsOnlyItself(t *testing.T) {
-	b := newBroker(t)
-	s := newSink(t, b.addr, func(c *Config) { c.EventTopic = "{kind}/{device}" })
+	b := brokertest.Start(t)
+	b.Poison("poison/")
+	s := newSink(t, b.URL(), func(c *Config) { c.EventTopic = "{kind}/{device}" })
 	bb := sinktest.NewBatch(1, sinktest.Start())
 	for i := range 50 {
 		kind := "good"
@@ -180,14 +112,14 @@ func TestOneMessageThatTheBrokerWontHaveHarmsOnlyItself(t *testing.T) {
 	if out, err := s.Handle(t.Context(), batches); err != nil || out.Filtered != 1 {
 		t.Fatalf("without it: %+v, %v", out, err)
 	}
-	if n := b.count(); n != 49 {
+	if n := distinct(b); n != 49 {
 		t.Errorf("distinct messages at the broker = %d, want 49", n)
 	}
 }
 
 func TestAnEventIsPublishedAsJSON(t *testing.T) {
-	b := newBroker(t)
-	s := newSink(t, b.addr, func(c *Config) { c.EventTopic, c.Retain = "out/{site}/{device}", true })
+	b := brokertest.Start(t)
+	s := newSink(t, b.URL(), func(c *Config) { c.EventTopic, c.Retain = "out/{site}/{device}", true })
 	bb := sinktest.NewBatch(7, sinktest.Start()).Reject().Event(event.Event{
 		Source: "plant", Measurement: "telemetry", Device: "a/b+#", Time: 1_700_000_000_000_000_001, Tags: []event.Tag{{Key: "site", Value: "Ø 1"}},
 		Fields: []event.Field{{Name: "t", Value: event.FloatLiteral(21.5, "21.50")}, {Name: "big", Value: event.UintValue(math.MaxUint64)},
@@ -200,11 +132,12 @@ func TestAnEventIsPublishedAsJSON(t *testing.T) {
 	received := time.Unix(0, bb.Batch().Messages[1].Received).UTC().Format(time.RFC3339Nano)
 	want := `out/Ø 1/a%2Fb%2B%23 {"position":"0/7/1/0","time":"2023-11-14T22:13:20.000000001Z","received":"` + received +
 		`","source":"plant","measurement":"telemetry","device":"a/b+#","tags":{"site":"Ø 1"},"fields":{"big":18446744073709551615,"nan":null,"on":true,"s":"<&>","t":21.50}}`
-	if len(b.order) != 1 || b.order[0] != want {
-		t.Errorf("\n got %s\nwant %s", b.order, want)
+	got := b.Messages()
+	if len(got) != 1 || got[0].Topic+" "+got[0].Payload != want {
+		t.Fatalf("\n got %v\nwant %s", got, want)
 	}
-	if pk := b.seen[want]; len(pk) == 1 && (!pk[0].FixedHeader.Retain || pk[0].FixedHeader.Qos != 1) {
-		t.Errorf("retain %v, QoS %d", pk[0].FixedHeader.Retain, pk[0].FixedHeader.Qos)
+	if !got[0].Retain || got[0].QoS != 1 {
+		t.Errorf("retain %v, QoS %d", got[0].Retain, got[0].QoS)
 	}
 }
 
@@ -297,10 +230,10 @@ func TestWhatNobodyIsToldOf(t *testing.T) {
 		t.Errorf("published %v (%+v, %v), want the state of the one that is silenced", p.got, out, err)
 	}
 
-	b := newBroker(t)
-	s := newSink(t, b.addr, func(c *Config) { c.AllAlerts = true })
-	if out, err := s.Handle(t.Context(), batches); err != nil || out.Filtered != 2 || b.count() != 0 {
-		t.Errorf("another broker got %d messages (%+v, %v), want none", b.count(), out, err)
+	b := brokertest.Start(t)
+	s := newSink(t, b.URL(), func(c *Config) { c.AllAlerts = true })
+	if out, err := s.Handle(t.Context(), batches); err != nil || out.Filtered != 2 || distinct(b) != 0 {
+		t.Errorf("another broker got %d messages (%+v, %v), want none", distinct(b), out, err)
 	}
 }
 
