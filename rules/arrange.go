@@ -29,6 +29,8 @@ func (s *Set) arrange() {
 		for _, c := range r.cells {
 			if c.space == nil {
 				c.space, c.slot = r.space, len(r.space.cells)
+				c.number = s.cells
+				s.cells++
 				r.space.cells = append(r.space.cells, c)
 			}
 		}

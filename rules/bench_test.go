@@ -55,7 +55,10 @@ func engineWith(tb testing.TB, text string) *rules.Engine {
 
 // many returns n threshold rules, of which own can match an event of
 // telemetry; the others are for other sources, sites and devices.
-func many(n, own int) string {
+func many(n, own int) string { return manyOf(n, own, "temperature > %d") }
+
+// manyOf is many of another expression; its %d is a number from 100 on.
+func manyOf(n, own int, expr string) string {
 	var b strings.Builder
 	b.WriteString("groups:\n")
 	for i := range n {
@@ -63,7 +66,7 @@ func many(n, own int) string {
 		if i >= own {
 			match = []string{fmt.Sprintf("{source: s%d}", i%50), fmt.Sprintf("{site: other-%d}", i), fmt.Sprintf("{device: other-%d}", i)}[i%3]
 		}
-		fmt.Fprintf(&b, "  - name: g%d\n    match: %s\n    rules: [{alert: Hot, expr: temperature > %d}]\n", i, match, 100+i)
+		fmt.Fprintf(&b, "  - name: g%d\n    match: %s\n    rules: [{alert: Hot, expr: '%s'}]\n", i, match, fmt.Sprintf(expr, 100+i))
 	}
 	return b.String()
 }
@@ -89,13 +92,13 @@ func alike(n int, expr string) string {
 	return b.String()
 }
 
-func BenchmarkProcess(b *testing.B) {
-	const events = 2000
-	for _, bb := range []struct{ name, text string }{
+// workloads are rule sets for telemetry.
+func workloads() []workload {
+	return []workload{
 		{"threshold-false", group("alert: Hot\nexpr: temperature > 30")},
 		{"and-false", group("alert: Hot\nexpr: temperature > 25 && humidity < 30")},
 		{"vm-false", group("alert: Hot\nexpr: round(temperature) > 30")},
-		{"pending", group("alert: Hot\nexpr: temperature > 0\nfor: 9999h")},
+		{"pending", group("alert: Hot\nexpr: temperature > 0\nfor: 8000h")},
 		{"firing", group("alert: Hot\nexpr: temperature > 0")},
 		{"record", group("record: fahrenheit\nexpr: temperature * 1.8 + 32")},
 		{"rules=1,matching=1", many(1, 1)},
@@ -109,12 +112,40 @@ func BenchmarkProcess(b *testing.B) {
 		{"other-fields=10000", alike(10000, "temperature%d > 30")},
 		{"avg-5m", group("alert: Mean\nexpr: avg_over_time(temperature, \"5m\") > 90")},
 		{"shared-window", "groups: [{name: g, rules: [{alert: A, expr: 'avg_over_time(temperature, \"5m\") > 90'}, {alert: B, expr: 'max_over_time(temperature, \"5m\") > 90'}, {alert: C, expr: 'count_over_time(temperature, \"5m\") > 1e9'}]}]"},
+		{"windows=10,matching=10", manyOf(10, 10, `avg_over_time(temperature, "%ds") > 90`)},
+		{"windows=100,matching=10", manyOf(100, 10, `avg_over_time(temperature, "%ds") > 90`)},
+		{"windows=1000,matching=10", manyOf(1000, 10, `avg_over_time(temperature, "%ds") > 90`)},
+		{"windows=10000,matching=10", manyOf(10000, 10, `avg_over_time(temperature, "%ds") > 90`)},
 		{"absent", group("alert: Silent\nexpr: absent(\"1h\")")},
 		{"sequence", group("alert: Steps\nexpr: sequence(\"1h\", temperature > 0, temperature > 90)")},
 		{"by-site", group("alert: Site\nexpr: avg_over_time(temperature, \"5m\") > 90\nby: [site]")},
 		{"failing", group("alert: Hot\nexpr: temperature > nosuch")},
-		{"timers", group("alert: Hot\nexpr: seq % 2 == 0\nfor: 9999h")},
-	} {
+		{"timers", group("alert: Hot\nexpr: seq % 2 == 0\nfor: 8000h")},
+	}
+}
+
+type workload struct{ name, text string }
+
+func TestTheBenchmarksHaveRulesThatWork(t *testing.T) {
+	for _, w := range workloads() {
+		t.Run(w.name, func(t *testing.T) {
+			if strings.Count(w.text, "name:") > 1000 {
+				t.Skip("the same with fewer rules is tried")
+			}
+			e := engineWith(t, w.text)
+			e.Process(telemetry(200), func(rules.Derived) {})
+			for _, s := range e.Stats().Rules {
+				if (s.Errors > 0) != (w.name == "failing") {
+					t.Errorf("%s: %d errors, the last: %s", s.Rule, s.Errors, s.LastError)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkProcess(b *testing.B) {
+	const events = 2000
+	for _, bb := range workloads() {
 		b.Run(bb.name, func(b *testing.B) {
 			e := engineWith(b, bb.text)
 			in := telemetry(events)

@@ -66,25 +66,21 @@ func (e *Engine) arrangeUsage() {
 // weigh books how large the cells of an entry are now, and finds rules whose
 // bound is passed by that.
 func (e *Engine) weigh(en *entry) {
-	if en.cells == nil && en.sizes == nil {
-		return
-	}
-	if en.sizes == nil {
-		en.sizes = make([]uint32, len(en.space.cells))
-	}
-	for slot := range en.sizes {
+	gone := false
+	for i := range en.cells {
+		k := &en.cells[i]
 		size := 0
-		if slot < len(en.cells) {
-			if c := en.cells[slot]; c != nil && !c.empty() {
-				size = c.size() + entrySize/2
-			}
+		if k.cell == nil {
+			gone = true
+		} else if !k.empty() {
+			size = k.size() + entrySize/2
 		}
-		was := int(en.sizes[slot])
+		was := int(k.booked)
 		if size == was {
 			continue
 		}
-		en.sizes[slot] = uint32(size)
-		u := &en.space.usage[slot]
+		k.booked = uint32(size)
+		u := &en.space.usage[k.slot]
 		u.keys += int(flag(size > 0)) - int(flag(was > 0))
 		for _, rs := range u.readers {
 			rs.size += size - was
@@ -93,8 +89,8 @@ func (e *Engine) weigh(en *entry) {
 			}
 		}
 	}
-	if en.cells == nil {
-		en.sizes = nil
+	if gone {
+		en.cells = slices.DeleteFunc(en.cells, func(k known) bool { return k.cell == nil })
 	}
 }
 
@@ -157,11 +153,11 @@ func (e *Engine) retire() {
 		sp.each(func(en *entry) {
 			changed := false
 			for _, slot := range gone {
-				if en.cells != nil && en.cells[slot] != nil {
+				if i, ok := en.find(slot); ok {
 					if !changed {
 						e.touch(en)
 					}
-					en.cells[slot], changed = nil, true
+					en.cells[i].cell, changed = nil, true
 				}
 			}
 			if changed {

@@ -26,8 +26,7 @@ type bucket struct {
 // telling condition.
 type lanePart struct {
 	lane     *lane
-	spaces   []*space    // of the rules, less those that look at nothing but the event
-	cells    []*cellSpec // of the rules, frames last
+	spaces   []*space // of the rules, less those that look at nothing but the event
 	always   []*ruleState
 	index    *fieldIndex // of always; nil if it is not worth while
 	simple   bool        // there is no index, and there are simple rules in always and nothing else
@@ -110,11 +109,6 @@ func (b *bucket) part(l *lane) *lanePart {
 func (p *lanePart) add(e *Engine, rs *ruleState) {
 	if !rs.plain && !containsItem(p.spaces, rs.space) {
 		p.spaces = append(p.spaces, rs.space)
-	}
-	for _, c := range rs.rule.cells {
-		if !containsItem(p.cells, c) {
-			p.cells = append(p.cells, c)
-		}
 	}
 	m := &rs.rule.match
 	switch {

@@ -47,7 +47,7 @@ type cellSpec struct {
 	kind     cellKind
 	space    *spaceSpec
 	slot     int
-	match    *match // of the rules that it belongs to
+	number   int // among those of the set
 
 	arg    *expression.Program // what is aggregated, or the condition; nil for all events
 	window window.Spec

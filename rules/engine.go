@@ -31,6 +31,7 @@ type Engine struct {
 	stamp uint64   // of the event that is evaluated
 	fresh []fresh  // the latest events of entries, in the batch that is processed
 	fed   []uint64 // by function: the stamp of the last event that had a part in it
+	given []uint64 // by cell: the stamp of the last event that it was given
 	seen  []visit  // by space, for the event that is evaluated
 
 	buckets map[bucketKey]*bucket
@@ -126,7 +127,7 @@ func (e *Engine) use(s *Set) {
 		e.rules[i] = rs
 	}
 	e.arrangeUsage()
-	e.fed = make([]uint64, len(s.functions))
+	e.fed, e.given = make([]uint64, len(s.functions)), make([]uint64, s.cells)
 	e.seen = make([]visit, len(s.spaces))
 	e.expr = expression.NewScope(s.slots)
 	e.text = expression.NewScope(s.texts)
@@ -310,8 +311,8 @@ func (e *Engine) evaluateAll(p *lanePart, clk *clock, h uint64, at int64, c caus
 	}
 }
 
-// visit finds what a space knows about the key of an event, and feeds its cells.
-func (e *Engine) visit(p *lanePart, sp *space, clk *clock, at int64, c cause, emit func(Derived)) *visit {
+// visit finds what a space knows about the key of an event.
+func (e *Engine) visit(sp *space, clk *clock, at int64, c cause, emit func(Derived)) *visit {
 	v := &e.seen[sp.index]
 	if v.stamp == e.stamp {
 		return v
@@ -340,9 +341,6 @@ func (e *Engine) visit(p *lanePart, sp *space, clk *clock, at int64, c cause, em
 		e.timers(v.en, at, false, emit)
 		e.expr.Begin(c.ev)
 	}
-	if len(sp.cells) > 0 {
-		e.feed(p, sp, v, at, c)
-	}
 	return v
 }
 
@@ -359,19 +357,20 @@ func (e *Engine) groupTime(en *entry, clk *clock, at int64, c cause, emit func(D
 	}
 }
 
-// feed gives an event to the cells of a space that want it.
-func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
-	ev := c.ev
-	for _, spec := range p.cells {
-		if spec.space.index != sp.index || !spec.match.holdsWithin(ev) || spec.own(ev) {
+// feed gives an event to the cells that a rule reads, less those that had it
+// already: rules that share a cell match the same events.
+func (e *Engine) feed(rs *ruleState, v *visit, at int64, c cause) {
+	for _, spec := range rs.rule.cells {
+		if e.given[spec.number] == e.stamp {
 			continue
 		}
+		e.given[spec.number] = e.stamp
 		if v.en == nil {
-			v.en = sp.obtain(v.clk, v.key)
+			v.en = rs.space.obtain(v.clk, v.key)
 		}
 		cl := v.en.cell(spec)
 		if spec.kind == frameKind {
-			continue // evaluate touches it, once the others are fed
+			continue // frameEnds touches it, once the others are fed
 		}
 		a, absent := cl.(*absentCell)
 		excused := absent && e.excused()
@@ -394,11 +393,6 @@ func (e *Engine) feed(p *lanePart, sp *space, v *visit, at int64, c cause) {
 	}
 }
 
-// own reports whether an event is a recording of the one rule that reads the cell.
-func (s *cellSpec) own(ev *event.Event) bool {
-	return ev.Rule != "" && len(s.rules) == 1 && s.rules[0] == ev.Rule
-}
-
 func (e *Engine) feedStamp(spec *cellSpec) {
 	for _, n := range spec.numbers {
 		e.fed[n] = e.stamp
@@ -409,10 +403,14 @@ func (e *Engine) feedStamp(spec *cellSpec) {
 func (e *Engine) cellValue(number int32) (event.Value, bool) {
 	f := e.set.functions[number]
 	fed := e.timed || e.fed[number] == e.stamp
-	if e.here == nil || e.here.cells == nil || e.here.cells[f.cell.slot] == nil {
+	if e.here == nil {
 		return event.Value{}, fed
 	}
-	return e.here.cells[f.cell.slot].value(f, e.at), fed
+	cl := e.here.have(f.cell.slot)
+	if cl == nil {
+		return event.Value{}, fed
+	}
+	return cl.value(f, e.at), fed
 }
 
 func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, c cause, emit func(Derived)) {
@@ -425,12 +423,15 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 	if rs.plain { // the common case
 		en = clk.entry
 	} else {
-		if v = e.visit(p, rs.space, clk, at, c, emit); !v.ok {
+		if v = e.visit(rs.space, clk, at, c, emit); !v.ok {
 			rs.stats.Skipped++
 			if e.watch != nil {
 				e.watch.late(e, rs, at, c)
 			}
 			return
+		}
+		if len(rs.space.cells) > 0 {
+			e.feed(rs, v, at, c)
 		}
 		en = v.en
 	}

@@ -71,7 +71,7 @@ func (c *frameCell) touch(at int64) bool {
 // frameEnds tells a rule's frame of an event, and reports whether the rule is
 // to be evaluated on it.
 func (e *Engine) frameEnds(rs *ruleState, en *entry, at int64) bool {
-	if en == nil || en.cells == nil {
+	if en == nil || len(en.cells) == 0 {
 		return false
 	}
 	for _, spec := range rs.rule.cells {

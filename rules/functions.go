@@ -47,7 +47,7 @@ type builder struct {
 
 // call checks a call and returns what stands for it.
 func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Error) {
-	spec := &cellSpec{match: &b.rule.match}
+	spec := &cellSpec{}
 	f := &function{cell: spec}
 	kind := expression.NumberCell
 	var errs []*expression.Error

@@ -281,7 +281,7 @@ func (l *loader) ends(r *rule, spec *ruleSpec) {
 		return
 	}
 	b := builder{l, r, []string{spec.Expr.Value, spec.Clear.Value}}
-	r.ends = &cellSpec{kind: frameKind, frame: r.frame, match: &r.match, identity: "frame " + b.scope() + r.frame.text() + "\x00" + r.id}
+	r.ends = &cellSpec{kind: frameKind, frame: r.frame, identity: "frame " + b.scope() + r.frame.text() + "\x00" + r.id}
 	r.use(r.ends)
 }
 

@@ -17,8 +17,8 @@ func (e *Engine) started(at int64) {
 	e.excuse = e.hold
 	for _, sp := range e.spaces {
 		sp.each(func(en *entry) {
-			for _, c := range en.cells {
-				if a, ok := c.(*absentCell); ok && a.fed && !a.over {
+			for _, k := range en.cells {
+				if a, ok := k.cell.(*absentCell); ok && a.fed && !a.over {
 					e.touch(en)
 					a.until = e.excusedUntil(en)
 				}

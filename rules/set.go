@@ -130,6 +130,7 @@ type Set struct {
 	inhibited map[string][]*inhibition // by the id of the rule that is inhibited
 
 	functions []*function // that expressions call, by number
+	cells     int         // how many there are
 	lanes     []laneSpec
 	spaces    []*spaceSpec
 }

@@ -263,17 +263,11 @@ func appendEntry(b []byte, en *entry) []byte {
 		b = binary.AppendUvarint(b, uint64(s.n))
 	}
 	b = appendText(b, en.last)
-	n := 0
-	for _, c := range en.cells {
-		n += int(flag(c != nil))
-	}
-	b = binary.AppendUvarint(b, uint64(n))
+	b = binary.AppendUvarint(b, uint64(len(en.cells)))
 	var buf [512]byte
-	for slot, c := range en.cells {
-		if c != nil {
-			b = binary.AppendUvarint(b, uint64(slot))
-			b = appendText(b, c.appendBinary(buf[:0]))
-		}
+	for _, k := range en.cells {
+		b = binary.AppendUvarint(b, uint64(k.slot))
+		b = appendText(b, k.appendBinary(buf[:0]))
 	}
 	b = binary.AppendUvarint(b, uint64(len(en.alerts)))
 	for _, a := range en.alerts {

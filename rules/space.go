@@ -34,16 +34,22 @@ type entry struct {
 	key    string
 	clock  *clock // of the device; a group's own
 	alerts []*alert
-	cells  []cell // by slot; nil until something was fed
-	last   []byte // the latest event, see appendCause; only if there are cells
-	next   int64  // the earliest deadline of alerts and cells, in the time of the clock
-	due    int64  // when the entry is to be looked at in silence, log time
-	at     int32  // index in Engine.schedule, -1 if it is not there
-	fresh  int32  // the latest event is Engine.fresh[fresh-1], and not last; 0 if it is last
+	cells  []known // in the order of their slots; those that something was fed
+	last   []byte  // the latest event, see appendCause; only if there are cells
+	next   int64   // the earliest deadline of alerts and cells, in the time of the clock
+	due    int64   // when the entry is to be looked at in silence, log time
+	at     int32   // index in Engine.schedule, -1 if it is not there
+	fresh  int32   // the latest event is Engine.fresh[fresh-1], and not last; 0 if it is last
 	starts []start
-	sizes  []uint32 // of cells, as they are booked in space.usage; nil if there are none
-	place  int32    // in space.all
-	epoch  uint32   // of the snapshot that it is in, see saving; by device its clock's counts
+	place  int32  // in space.all
+	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
+}
+
+// known is a cell of an entry.
+type known struct {
+	cell
+	slot   int32
+	booked uint32 // its size in space.usage
 }
 
 // start is an incident that began at a time. An alert may begin, end and begin
@@ -179,15 +185,48 @@ func (en *entry) add(a *alert) {
 	en.alerts = slices.Insert(en.alerts, i, a)
 }
 
+// find returns where the cell of a slot is in cells, or is to be put.
+func (en *entry) find(slot int) (int, bool) {
+	if slot < len(en.cells) && en.cells[slot].slot == int32(slot) { // all before it are there
+		return slot, true
+	}
+	return slices.BinarySearchFunc(en.cells, int32(slot), func(k known, slot int32) int { return cmp.Compare(k.slot, slot) })
+}
+
+// have returns the cell of a slot, nil if there is none.
+func (en *entry) have(slot int) cell {
+	if i, ok := en.find(slot); ok {
+		return en.cells[i].cell
+	}
+	return nil
+}
+
 // cell returns the cell of a slot, a new one if there is none.
 func (en *entry) cell(spec *cellSpec) cell {
-	if en.cells == nil {
-		en.cells = make([]cell, len(en.space.cells))
+	if i, ok := en.find(spec.slot); ok {
+		return en.cells[i].cell
 	}
-	if en.cells[spec.slot] == nil {
-		en.cells[spec.slot] = spec.newCell()
+	c := spec.newCell()
+	en.put(spec.slot, c)
+	return c
+}
+
+// firstCells is how many cells an entry has room for at first.
+const firstCells = 4
+
+// put makes a cell that of a slot.
+func (en *entry) put(slot int, c cell) {
+	i, ok := en.find(slot)
+	if ok {
+		en.cells[i].cell = c
+		return
 	}
-	return en.cells[spec.slot]
+	if n := len(en.cells); n == cap(en.cells) { // a million entries have no room to spare
+		cells := make([]known, n, min(max(firstCells, 2*n), len(en.space.cells)))
+		copy(cells, en.cells)
+		en.cells = cells
+	}
+	en.cells = slices.Insert(en.cells, i, known{cell: c, slot: int32(slot)})
 }
 
 // idle reports whether the entry says no more than a missing one would.
@@ -195,8 +234,8 @@ func (en *entry) idle() bool {
 	if len(en.alerts) > 0 || en.holder() && len(en.clock.held()) > 0 {
 		return false
 	}
-	for _, c := range en.cells {
-		if c != nil && !c.empty() {
+	for i := range en.cells {
+		if c := en.cells[i].cell; c != nil && !c.empty() {
 			return false
 		}
 	}
@@ -229,10 +268,8 @@ func (e *Engine) plan(en *entry) {
 	for _, a := range en.alerts {
 		en.next = min(en.next, a.deadline)
 	}
-	for _, c := range en.cells {
-		if c != nil {
-			en.next = min(en.next, c.next())
-		}
+	for i := range en.cells {
+		en.next = min(en.next, en.cells[i].next())
 	}
 	if en.holder() && len(en.clock.held()) > 0 {
 		en.next = min(en.next, en.clock.held()[0].at)

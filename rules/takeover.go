@@ -176,17 +176,15 @@ func (e *Engine) inherit(old *Engine) {
 					rs.stats.Firing++
 				}
 			}
-			for i, c := range en.cells {
-				spec := cells[sp.cells[i].identity]
-				if c == nil || c.empty() || spec == nil || spec.window != sp.cells[i].window {
+			for _, k := range en.cells {
+				was := sp.cells[k.slot]
+				spec := cells[was.identity]
+				if k.empty() || spec == nil || spec.window != was.window {
 					continue
 				}
 				to := e.successor(e.spaces[spec.space.index], en)
-				c.bind(spec)
-				if to.cells == nil {
-					to.cells = make([]cell, len(to.space.cells))
-				}
-				to.cells[spec.slot] = c
+				k.bind(spec)
+				to.put(spec.slot, k.cell)
 				to.last = slices.Clone(en.last)
 			}
 		}
@@ -264,13 +262,16 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 				return
 			}
 			for _, spec := range fresh {
-				if spec.space.index != i || en.cells == nil || en.cells[spec.slot] == nil || en.cells[spec.slot].empty() {
+				if spec.space.index != i {
+					continue
+				}
+				c := en.have(spec.slot)
+				if c == nil || c.empty() {
 					continue
 				}
 				to := e.successor(e.spaces[i], en)
-				to.cell(spec)
-				to.cells[spec.slot] = en.cells[spec.slot]
-				if a, ok := to.cells[spec.slot].(*absentCell); ok && a.over { // nobody was told
+				to.put(spec.slot, c)
+				if a, ok := c.(*absentCell); ok && a.over { // nobody was told
 					a.over, a.until = false, to.clock.silent(e.now)-to.space.lane.lateness
 				}
 				if to.last == nil {

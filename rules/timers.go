@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 
 	"weir/ingest/event"
@@ -86,7 +88,10 @@ func (e *Engine) endPast(en *entry, emit func(Derived)) {
 	for len(en.alerts) > 0 {
 		e.endAlert(en.alerts[0], en.clock.time, emit)
 	}
-	en.cells, en.starts = nil, nil
+	for i := range en.cells {
+		en.cells[i].cell = nil
+	}
+	en.starts = nil
 	back := en.clock
 	e.settleEntry(en)
 	if c := en.space.lane.clocks[back.device]; c != nil && c.back == back {
@@ -101,9 +106,8 @@ func (e *Engine) endPast(en *entry, emit func(Derived)) {
 func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 	for {
 		frames, cells, alerts := never, never, never
-		for _, c := range en.cells {
-			switch c := c.(type) {
-			case nil:
+		for i := range en.cells {
+			switch c := en.cells[i].cell.(type) {
 			case *frameCell:
 				frames = min(frames, c.next())
 			default:
@@ -137,18 +141,19 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 // endFrames evaluates the rules whose windows end at a time.
 func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 	c := e.remembered(en)
-	for _, rs := range en.space.rules {
-		r := rs.rule
-		if r.frame == nil || en.cells[r.ends.slot] == nil {
+	for _, k := range en.cells { // frames are in the order of their rules
+		fc, ok := k.cell.(*frameCell)
+		if !ok || fc.end != at {
 			continue
 		}
-		fc := en.cells[r.ends.slot].(*frameCell)
-		if fc.end != at {
+		rs := en.space.usage[k.slot].readers[0]
+		r := rs.rule
+		if rs.stats.Stopped != "" {
 			continue
 		}
 		some := false
 		for _, spec := range r.cells {
-			if cl := en.cells[spec.slot]; spec.kind == windowKind && cl != nil {
+			if cl := en.have(spec.slot); spec.kind == windowKind && cl != nil {
 				cl.advance(at)
 				some = some || !cl.empty()
 			}
@@ -158,7 +163,7 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 		}
 		fc.end = none
 		for _, spec := range r.cells {
-			cl := en.cells[spec.slot]
+			cl := en.have(spec.slot)
 			if spec.kind != windowKind || cl == nil {
 				continue
 			}
@@ -178,27 +183,24 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 // came.
 func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derived)) {
 	c := e.remembered(en)
-	var changed []*cellSpec
-	for i, cl := range en.cells {
-		if cl == nil || cl.next() != at || !silence && e.waitsFor(cl) {
+	var concerned []*ruleState
+	for _, k := range en.cells {
+		if k.next() != at || !silence && e.waitsFor(k.cell) {
 			continue
 		}
-		changed = append(changed, en.space.cells[i])
-		cl.advance(at)
-		if s, ok := cl.(*sequenceCell); ok {
+		k.advance(at)
+		if s, ok := k.cell.(*sequenceCell); ok {
 			s.expire(at)
 		}
-	}
-	for _, rs := range en.space.rules {
-		if rs.rule.kind == KindRecord || rs.rule.frame != nil {
-			continue
-		}
-		for _, spec := range rs.rule.cells {
-			if containsItem(changed, spec) {
-				e.evaluateTimed(rs, en, at, c, c.ev, emit)
-				break
+		for _, rs := range en.space.usage[k.slot].readers {
+			if rs.rule.kind != KindRecord && rs.rule.frame == nil && rs.stats.Stopped == "" {
+				concerned = append(concerned, rs)
 			}
 		}
+	}
+	slices.SortFunc(concerned, func(a, b *ruleState) int { return cmp.Compare(a.rule.index, b.rule.index) })
+	for _, rs := range slices.Compact(concerned) {
+		e.evaluateTimed(rs, en, at, c, c.ev, emit)
 	}
 }
 

@@ -57,12 +57,12 @@ func (e *Engine) Sizes() []RuleSize {
 					out[rule].Size += entrySize + len(en.key)
 				}
 			}
-			for slot, c := range en.cells {
-				if c == nil || c.empty() {
+			for _, k := range en.cells {
+				if k.empty() {
 					continue
 				}
-				size := c.size()
-				for _, rule := range readers[slot] {
+				size := k.size()
+				for _, rule := range readers[k.slot] {
 					count(rule, size)
 				}
 			}
