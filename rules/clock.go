@@ -75,6 +75,7 @@ type lane struct {
 	home     *space   // by device; nil if there is none
 	epoch    uint32   // of what need not be written ahead, see saving
 	recent   recent   // of clocks
+	room     int      // for how many clocks, before some are forgotten
 }
 
 // add adds the clock of a device.

@@ -55,6 +55,7 @@ type Engine struct {
 	future    uint64 // events whose time was too far ahead
 	ahead     int64  // the furthest ahead that an event's time was, ns
 	backfills uint64 // events that were history
+	forgotten uint64 // clocks, see forgetDevices
 
 	rejected  uint64
 	rejection string
@@ -105,7 +106,7 @@ func (e *Engine) use(s *Set) {
 	e.set = s
 	e.lanes = make([]*lane, len(s.lanes))
 	for i, l := range s.lanes {
-		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, clocks: map[string]*clock{}}
+		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, clocks: map[string]*clock{}, room: maxClocks}
 	}
 	e.spaces = make([]*space, len(s.spaces))
 	for i, sp := range s.spaces {
@@ -233,6 +234,9 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 	for i := range b.parts {
 		p := &b.parts[i]
 		clk := p.lane.obtain(h, c.ev.Device, time, e.now)
+		if len(p.lane.all) > p.lane.room {
+			e.forgetDevices(p.lane)
+		}
 		if clk.epoch != p.lane.epoch {
 			e.touchClock(p.lane, clk)
 		}

@@ -12,6 +12,14 @@ func SealSnapshot(body []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
+// SetMaxClocks sets from how many clocks on devices are forgotten, and returns
+// what it was.
+func SetMaxClocks(n int) int {
+	was := maxClocks
+	maxClocks = n
+	return was
+}
+
 // OpenSnapshot returns the body of a snapshot.
 func OpenSnapshot(b []byte) ([]byte, error) { return openSnapshot(b) }
 

@@ -41,6 +41,9 @@ func (e *Engine) Restore(snapshot []byte) error {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}
 	n.restoreBegun(&r)
+	if err := n.restoreRooms(&r); err != nil {
+		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
+	}
 	if err := n.restoreRecords(&r); err != nil {
 		return fmt.Errorf("restore rules: the snapshot is damaged: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 //	"weir rules\n"  version byte
 //	partition  log time  hold  excuse  payload of the rule set ("" for none)
 //	who is told: see desk.appendBinary  count, rules that are stopped (id reason)  count, begun (rule key time n seen)
+//	count of clocks that were forgotten  for each lane: see lane.room
 //	records, in any order
 //	    1  lane  device clock  flag: the clock of history that is uploaded follows, clock
 //	    2  space  key past device | the clock, for a group | count, starts (rule time n) | last event
@@ -72,7 +73,7 @@ func (e *Engine) appendHead(b []byte) []byte {
 	} else {
 		b = appendText(b, e.set.Marshal())
 	}
-	return e.appendBegun(e.appendStopped(e.desk.appendBinary(b)))
+	return e.appendRooms(e.appendBegun(e.appendStopped(e.desk.appendBinary(b))))
 }
 
 // saving is a snapshot that is taken bit by bit, while batches are processed.

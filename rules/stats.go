@@ -42,6 +42,7 @@ type Stats struct {
 	Future    uint64        `json:"future"`    // events whose own time is so far ahead that they count as of when they were received
 	Backfills uint64        `json:"backfills"` // events that are history, see BackfillAfter
 	Ahead     time.Duration `json:"ahead"`     // the furthest that an event's own time was ahead of when it was received
+	Forgotten uint64        `json:"forgotten"` // devices of which nothing was known but their time, and that is no longer: there were too many
 }
 
 // Stats returns the counts.
@@ -50,6 +51,7 @@ func (e *Engine) Stats() Stats {
 	s := Stats{Rules: make([]RuleStats, len(e.rules)), RejectedSets: e.rejected, Rejection: e.rejection}
 	s.RejectedOperations, s.OperationRejection = e.desk.refused, e.desk.refusal
 	s.Late, s.Future, s.Backfills, s.Ahead = e.late, e.future, e.backfills, time.Duration(e.ahead)
+	s.Forgotten = e.forgotten
 	for i, rs := range e.rules {
 		s.Rules[i] = rs.stats
 		s.Rules[i].StateKeys, s.Rules[i].StateBytes = rs.state()

@@ -150,7 +150,7 @@ func (e *Engine) inherit(old *Engine) {
 	for _, l := range e.lanes {
 		for _, o := range old.lanes {
 			if o.lateness == l.lateness && o.stratum == l.stratum {
-				l.clocks, l.all, l.epoch = o.clocks, o.all, o.epoch
+				l.clocks, l.all, l.epoch, l.room = o.clocks, o.all, o.epoch, o.room
 				for _, c := range l.all {
 					c.entry = nil
 				}

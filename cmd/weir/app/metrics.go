@@ -71,6 +71,7 @@ func newCollector(a *App) *collector {
 	add("rules_recordings_total", "Recordings of a rule.", "rule")
 	add("rules_late_events_total", "Events that came too late for rules: behind others of their device or group.", "consumer")
 	add("rules_future_events_total", "Events whose own time is so far ahead that they count as of when they were received.", "consumer")
+	add("rules_devices_forgotten_total", "Devices whose clocks were forgotten, as there were too many.", "consumer")
 	add("rules_backfill_events_total", "Events that are history which a device uploads.", "consumer")
 	add("rules_events_ahead_seconds", "The furthest that an event's own time was ahead of when it was received.", "consumer")
 	add("alerts", "Alerts by state.", "rule", "state")
@@ -193,11 +194,13 @@ func (c *collector) eventTime(gauge func(string, float64, ...string), count func
 			sum.Late += s.Late
 			sum.Future += s.Future
 			sum.Backfills += s.Backfills
+			sum.Forgotten += s.Forgotten
 			sum.Ahead = max(sum.Ahead, s.Ahead)
 		}
 		count("rules_late_events_total", sum.Late, consumer)
 		count("rules_future_events_total", sum.Future, consumer)
 		count("rules_backfill_events_total", sum.Backfills, consumer)
+		count("rules_devices_forgotten_total", sum.Forgotten, consumer)
 		gauge("rules_events_ahead_seconds", sum.Ahead.Seconds(), consumer)
 	}
 	all := c.app.ruleStats()
