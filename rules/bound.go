@@ -56,6 +56,9 @@ func (e *Engine) arrangeUsage() {
 		sp.usage = make([]cellUse, len(sp.cells))
 	}
 	for _, rs := range e.rules {
+		if !e.scope.covers(rs.rule) {
+			continue
+		}
 		for _, c := range rs.rule.cells {
 			u := &e.spaces[c.space.index].usage[c.slot]
 			u.readers = append(u.readers, rs)

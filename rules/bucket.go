@@ -68,7 +68,7 @@ func (e *Engine) fill(key bucketKey) *bucket {
 			continue
 		}
 		m := &rs.rule.match
-		if !e.scope.covers(rs.rule.space) {
+		if !e.scope.covers(rs.rule) {
 			continue
 		}
 		if !key.recording && !admits(m.source, key.source) || !admits(m.measurement, key.measurement) { // a recording has no source

@@ -212,11 +212,12 @@ func (e *Engine) forget(a *alert) {
 	}
 }
 
-// survives reports whether a new set still has the alert's rule: an alert of
-// that name with the same keys, for events like the one that speaks for it.
-func (a *alert) survives(s *Set) bool {
+// survives reports whether the engine, with a new set, still evaluates an alert's
+// rule: an alert of that name with the same keys, for events like the one that
+// speaks for it.
+func (e *Engine) survives(a *alert, s *Set) bool {
 	r := s.byID[a.rs.rule.id]
-	if r == nil || r.kind != KindAlert || !slices.Equal(r.by, a.rs.rule.by) {
+	if r == nil || !e.scope.covers(r) || r.kind != KindAlert || !slices.Equal(r.by, a.rs.rule.by) {
 		return false
 	}
 	_, ev, err := decodeCause(a.event)

@@ -20,6 +20,16 @@ groups:
       - {alert: Gone, by: [site], expr: 'absent("8s")'}
       - {record: total, by: [], expr: 'sum_over_time(temperature, "10s")'}
       - {alert: Own, expr: temperature > 90}
+  - name: told
+    rules:
+      - {alert: SiteHot, by: [site], expr: temperature > 85, clear: temperature < 30, inhibit: [{rules: [Warm], equal: [site]}]}
+      - {alert: Warm, expr: temperature > 70, clear: temperature < 40, for: 2s}
+      - {alert: Mild, expr: 'avg_over_time(temperature, "9s") > 60', inhibit: [{rules: [g/Own], equal: [device]}]}
+      - {alert: Silent, expr: 'absent("12s")', inhibit: [{rules: [Warm]}]}
+  - name: storm
+    limit: 2
+    rules:
+      - {alert: High, expr: temperature > 75}
 `
 
 // sitesLog returns readings of devices at three sites, in the order of their times.
@@ -89,7 +99,7 @@ func TestPartitionsDeriveWhatOneWould(t *testing.T) {
 		emit := func(d rules.Derived) { got = append(got, d) }
 		for p := range parts {
 			e := rules.NewEngine(p)
-			e.SetScope(rules.DeviceRules)
+			e.SetScope(rules.PartitionRules)
 			for _, b := range parts[p] {
 				e.Process(b, emit)
 			}
@@ -111,7 +121,7 @@ func merged(t *testing.T, parts [][]*event.Batch, r *rand.Rand) []rules.Derived 
 	var out []rules.Derived
 	m := rules.NewMerge(len(parts))
 	e := rules.NewEngine(0)
-	e.SetScope(rules.GroupedRules)
+	e.SetScope(rules.AcrossRules)
 	for {
 		for p := range parts {
 			if !m.Empty(p) {
@@ -143,7 +153,7 @@ func merged(t *testing.T, parts [][]*event.Batch, r *rand.Rand) []rules.Derived 
 			places.GoOn(p, m.Place(p))
 		}
 		m, e = places, rules.NewEngine(0)
-		e.SetScope(rules.GroupedRules)
+		e.SetScope(rules.AcrossRules)
 		if err := e.Restore(state); err != nil {
 			t.Fatal(err)
 		}
@@ -200,13 +210,41 @@ func TestASetKnowsWhetherItsKeysSpanPartitions(t *testing.T) {
 		"alert: A\nexpr: temperature > 30\nby: [site]":           true,
 		"record: a\nexpr: sum_over_time(x, \"1m\")\nby: []":      true,
 		"alert: A\nexpr: temperature > 30\nallowed_lateness: 5s": false,
+
+		"alert: A\nexpr: a > 1\ninhibit: [{rules: [B], equal: [device]}]": false,
+		"alert: A\nexpr: a > 1\ninhibit: [{rules: [B], equal: [key]}]":    false,
+		"alert: A\nexpr: a > 1\ninhibit: [{rules: [B], equal: [site]}]":   true,
+		"alert: A\nexpr: a > 1\ninhibit: [{rules: [B]}]":                  true,
 	} {
-		set, err := rules.ParseSet(payloadOf(t, group(text)))
+		text = group(text)
+		if strings.Contains(text, "[B]") {
+			text += group("alert: B\nexpr: b > 1")[len("groups:\n  - name: g\n    rules:\n"):]
+		}
+		set, err := rules.ParseSet(payloadOf(t, text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := set.AcrossPartitions(); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// A rule that an edit makes one across partitions, or makes none of these, is
+// evaluated in one place at any time.
+func TestAnEditMovesARuleBetweenPartitionsAndAllOfThem(t *testing.T) {
+	own := "groups:\n  - name: g\n    rules:\n      - {alert: Hot, expr: 'avg_over_time(temperature, \"10s\") > 30'}\n      - {alert: Up, by: [site], expr: temperature > 1000%s}\n"
+	apart, together := fmt.Sprintf(own, ""), fmt.Sprintf(own, ", inhibit: [{rules: [Hot]}]")
+	log := []line{setRecord(0, apart), temp(1, "a", 40), setRecord(2, together), temp(3, "a", 40), temp(4, "a", 10), temp(12, "a", 60), setRecord(13, apart), temp(14, "a", 40), temp(30, "a", 10)}
+	for scope, want := range map[rules.Scope][]string{
+		rules.PartitionRules: {"1 firing g/Hot a", "2 resolved g/Hot a", "13 firing g/Hot a", "30 resolved g/Hot a"},
+		rules.AcrossRules:    {"3 firing g/Hot a", "4 resolved g/Hot a", "12 firing g/Hot a", "13 resolved g/Hot a"},
+	} {
+		e := rules.NewEngine(0)
+		e.SetScope(scope)
+		read := 0
+		if got := story(playWith(t, e, log, 0, historyOf(t, log, &read))); !slices.Equal(got, want) {
+			t.Errorf("scope %v: %q, want %q", scope, got, want)
 		}
 	}
 }

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"weir/ingest/event"
 )
 
 // limitSpec is a group's limit: how many of its alerts people are told of at
-// once, in one partition.
+// once.
 type limitSpec struct {
 	group  string
 	max    int
@@ -21,6 +20,9 @@ type limitSpec struct {
 // limitName is the name, as that of a rule, under which it is told that a group
 // is over its limit.
 const limitName = "limit"
+
+// limitKey is the key of that, as of a rule that groups all devices.
+const limitKey = "all"
 
 // groupLimit is how a group stands to its limit. The alerts that were resolved
 // without a word since they flap do not count.
@@ -76,7 +78,7 @@ func (e *Engine) mayExceed(a *alert, c cause, emit func(Derived)) {
 		g.n = 0
 	}
 	g.starts = e.now
-	g.id = incident(&rule{group: g.spec.group, name: limitName}, strconv.Itoa(e.partition), g.starts, g.n)
+	g.id = incident(&rule{group: g.spec.group, name: limitName}, limitKey, g.starts, g.n)
 	e.text.Begin(c.ev)
 	e.told = telling{alert: a, state: event.Firing, scope: e.text}
 	g.labels = map[string]string{}
@@ -96,9 +98,8 @@ func (e *Engine) mayEndLimit(g *groupLimit) {
 
 // tellLimit emits the fact that a group is over its limit, or no more.
 func (e *Engine) tellLimit(g *groupLimit, state string, emit func(Derived)) {
-	key := strconv.Itoa(e.partition)
 	fact := &event.Alert{
-		ID: g.id, State: state, Rule: g.spec.group + "/" + limitName, Key: key, By: map[string]string{"partition": key},
+		ID: g.id, State: state, Rule: g.spec.group + "/" + limitName, Key: limitKey,
 		Labels: maps.Clone(g.labels), StartsAt: utc(g.starts), ActiveAt: utc(g.starts), Value: g.told + g.held, RuleSet: e.set.hash,
 		Annotations: map[string]string{"summary": fmt.Sprintf("more than %d alerts of %s fire: people are told of no others until fewer do", g.spec.max, g.spec.group)},
 	}
@@ -119,7 +120,7 @@ func (e *Engine) tellLimit(g *groupLimit, state string, emit func(Derived)) {
 		}
 	}
 	emit(Derived{
-		Record: event.AlertFact, ID: g.id + "/" + state, Topic: alertTopic(g.spec.group, limitName, key),
+		Record: event.AlertFact, ID: g.id + "/" + state, Topic: alertTopic(g.spec.group, limitName, limitKey),
 		Payload: encode(fact), Time: e.now, Alert: fact,
 	})
 }

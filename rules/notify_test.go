@@ -231,16 +231,16 @@ var notices = []struct {
 			temp(8, "f", 31), temp(9, "b", 3), temp(10, "c", 3), temp(11, "e", 3), temp(12, "f", 3),
 		},
 		[]string{
-			"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit 0", "4 firing g/Hot d limit", "5 resolved g/Hot d limit",
+			"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit all", "4 firing g/Hot d limit", "5 resolved g/Hot d limit",
 			"6 firing g/Hot e limit", "7 resolved g/Hot a", "8 firing g/Hot f limit", "9 resolved g/Hot b", "10 resolved g/Hot c limit",
-			"10 firing g/Hot e resumed", "10 firing g/Hot f resumed", "10 resolved g/limit 0", "11 resolved g/Hot e", "12 resolved g/Hot f",
+			"10 firing g/Hot e resumed", "10 firing g/Hot f resumed", "10 resolved g/limit all", "11 resolved g/Hot e", "12 resolved g/Hot f",
 		},
 	},
 	{
 		"a storm that is silenced is silent",
 		limited,
 		[]line{silence(0.5, "s1", 0, 20, "alertname=limit", "team=plant"), temp(1, "a", 31), temp(2, "b", 31), temp(3, "c", 31), temp(4, "b", 3)},
-		[]string{"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit 0 silence", "4 resolved g/Hot b", "4 firing g/Hot c resumed", "4 resolved g/limit 0 silence"},
+		[]string{"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit all silence", "4 resolved g/Hot b", "4 firing g/Hot c resumed", "4 resolved g/limit all silence"},
 	},
 	{
 		"when a silence ends the limit holds for what it hid",
@@ -248,8 +248,8 @@ var notices = []struct {
 		[]line{silence(0.5, "s1", 0, 20, "alertname=Hot"), temp(1, "a", 31), temp(2, "b", 31), temp(3, "c", 31), temp(4, "d", 31), tick(21), temp(22, "a", 3), temp(23, "b", 3)},
 		[]string{
 			"1 firing g/Hot a silence", "2 firing g/Hot b silence", "3 firing g/Hot c silence", "4 firing g/Hot d silence",
-			"20 firing g/Hot a resumed", "20 firing g/Hot b resumed", "20 firing g/limit 0", "22 resolved g/Hot a", "23 resolved g/Hot b",
-			"23 firing g/Hot c resumed", "23 firing g/Hot d resumed", "23 resolved g/limit 0",
+			"20 firing g/Hot a resumed", "20 firing g/Hot b resumed", "20 firing g/limit all", "22 resolved g/Hot a", "23 resolved g/Hot b",
+			"23 firing g/Hot c resumed", "23 firing g/Hot d resumed", "23 resolved g/limit all",
 		},
 	},
 	{
@@ -269,7 +269,7 @@ var notices = []struct {
 			setRecord(4, strings.Replace(limited, "    limit: 2\n", "", 1)), temp(5, "d", 31), temp(6, "z", 31), tick(12),
 		},
 		[]string{
-			"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit 0", "4 firing g/Hot c resumed", "4 resolved g/limit 0",
+			"1 firing g/Hot a", "2 firing g/Hot b", "3 firing g/Hot c limit", "3 firing g/limit all", "4 firing g/Hot c resumed", "4 resolved g/limit all",
 			"5 firing g/Hot d", "6 firing g/Hot z silence", "9 firing g/Hot z resumed",
 		},
 	},
@@ -307,12 +307,12 @@ func TestFactsSayWhyNobodyIsTold(t *testing.T) {
 	}
 	want := []string{
 		"g/Hot a silence:s1 0 map[team:plant]", "g/Hot b : 1 map[team:plant]", "g/Hot c : 1 map[team:plant]",
-		"g/Hot d limit:g 0 map[team:plant]", "g/limit 0 : 1 map[team:plant]",
+		"g/Hot d limit:g 0 map[team:plant]", "g/limit all : 1 map[team:plant]",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("facts are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if a := out[4].Alert; fmt.Sprint(a.Value) != "3" || a.Event != nil || out[4].Topic != "weir/alerts/g/limit/0" {
+	if a := out[4].Alert; fmt.Sprint(a.Value) != "3" || a.Event != nil || out[4].Topic != "weir/alerts/g/limit/all" {
 		t.Errorf("the storm is told on %s as %s", out[4].Topic, out[4].Payload)
 	}
 }

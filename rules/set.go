@@ -179,6 +179,7 @@ func Load(files []File, o Options) (*Set, error) {
 	for i, r := range s.rules {
 		r.index = i
 	}
+	s.spread()
 	s.arrange()
 	s.arrangeNotices()
 	return s, nil

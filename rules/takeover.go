@@ -42,7 +42,7 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	}
 	e.endPasts(emit)
 	for _, a := range e.sorted() {
-		if !a.survives(set) {
+		if !e.survives(a, set) {
 			e.endAlert(a, a.en.clock.silent(e.now), emit)
 		}
 	}
@@ -179,7 +179,7 @@ func (e *Engine) inherit(old *Engine) {
 			for _, k := range en.cells {
 				was := sp.cells[k.slot]
 				spec := cells[was.identity]
-				if k.empty() || spec == nil || spec.window != was.window {
+				if k.empty() || spec == nil || spec.window != was.window || !e.set.keeps(e.scope, spec) {
 					continue
 				}
 				to := e.successor(e.spaces[spec.space.index], en)
@@ -225,7 +225,7 @@ func (e *Engine) unknown(old *Engine) []*cellSpec {
 	for _, sp := range e.spaces {
 		for _, c := range sp.cells {
 			was := had[c.identity]
-			if e.scope.covers(c.space) && !e.dropped(c) && (was == nil || was.window != c.window || old.dropped(was)) {
+			if e.set.keeps(e.scope, c) && !e.dropped(c) && (was == nil || was.window != c.window || old.dropped(was) || !old.set.keeps(e.scope, was)) {
 				fresh = append(fresh, c)
 			}
 		}
@@ -286,7 +286,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 func (e *Engine) armAbsent() {
 	for _, rs := range e.rules {
 		for _, spec := range rs.rule.cells {
-			if spec.kind != absentKind || rs.stats.Stopped != "" || !e.scope.covers(spec.space) {
+			if spec.kind != absentKind || rs.stats.Stopped != "" || !e.scope.covers(rs.rule) {
 				continue
 			}
 			e.expected(rs.rule, func(device string) { e.armDevice(rs, spec, device) })

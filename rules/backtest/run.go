@@ -217,15 +217,9 @@ func (r *runner) streams() []stream {
 	return list
 }
 
-// acrossPartitions reports whether a set has a rule whose key is not the
-// device: events of one key may then stand in several partitions.
-func acrossPartitions(s *rules.Set) bool {
-	if s == nil {
-		return false
-	}
-	a, ok := any(s).(interface{ AcrossPartitions() bool })
-	return ok && a.AcrossPartitions()
-}
+// acrossPartitions reports whether a set has a rule that must be evaluated over
+// all partitions.
+func acrossPartitions(s *rules.Set) bool { return s != nil && s.AcrossPartitions() }
 
 // firstError returns the error that the others, which are of the end that it
 // put to them, came from.

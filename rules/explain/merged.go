@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"weir/ingest/event"
@@ -12,14 +11,9 @@ import (
 	"weir/rules"
 )
 
-// grouped reports whether the keys of a rule have events in several partitions,
-// so that one engine evaluates it over all of them.
+// grouped reports whether one engine evaluates a rule over all partitions.
 func (x *explainer) grouped(set *rules.Set, rule string) bool {
-	if set == nil || x.Log.Partitions() == 1 {
-		return false
-	}
-	info, ok := set.Rule(rule)
-	return ok && info.By != nil && !slices.Contains(info.By, "device")
+	return set != nil && x.Log.Partitions() > 1 && set.Across(rule)
 }
 
 // merged gives f the messages of all partitions received from a time on, in the
@@ -88,7 +82,7 @@ func (r *reading) runMerged(ctx context.Context) error {
 		return err
 	}
 	r.engine = rules.NewEngine(0)
-	r.engine.SetScope(rules.GroupedRules)
+	r.engine.SetScope(rules.AcrossRules)
 	r.engine.Watch(r.rule, r.key, func(s rules.Seen) { r.see(r.engine, s) })
 	r.out = Range{First: first, Last: first}
 	begun := false

@@ -72,7 +72,7 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	r.engine = rules.NewEngine(r.p.ID())
 	if r.x.Log.Partitions() > 1 {
-		r.engine.SetScope(rules.DeviceRules)
+		r.engine.SetScope(rules.PartitionRules)
 	}
 	r.out = Range{Partition: r.p.ID(), First: first, Last: first}
 	r.until = min(r.until, r.p.Head().Seq)

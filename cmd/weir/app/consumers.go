@@ -53,7 +53,7 @@ func (a *App) openConsumers(ctx context.Context) error {
 		a.rulers = append(a.rulers, rc)
 		add(consumerRules, rc, consume.Start{}, nil)
 		if a.groups != nil {
-			rc.engine.SetScope(rules.DeviceRules)
+			rc.engine.SetScope(rules.PartitionRules)
 			add(consumerGroups, groupsIn{a.groups, i}, consume.Start{}, func(c *consume.Config) {
 				c.RetryMin, c.SaveEvery = groupsLater, groupsSave*time.Duration(a.events.Partitions())
 			})

@@ -36,7 +36,7 @@ const (
 //	partition 2 ─▶ groupsIn ─┘
 //
 // The order is a function of the log, so a partition that does not come forward
-// holds the grouped rules back, and nothing else: an alert that is late is better
+// holds these rules back, and nothing else: an alert that is late is better
 // than one that a replay would not have. What is derived goes into partition 0,
 // as all of one key must stand in one order somewhere, and 0 is always there.
 //
@@ -86,12 +86,12 @@ func (a *App) openGroups(ctx context.Context) (*groups, error) {
 	case errors.Is(err, eventlog.ErrDamagedState):
 		g.log.Error("the saved state is damaged: it is derived from the log again", "err", err)
 	case !errors.Is(err, eventlog.ErrNoCursor):
-		return nil, fmt.Errorf("load the state of grouped rules: %w", err)
+		return nil, fmt.Errorf("load the state of rules across partitions: %w", err)
 	}
 	g.begin(newGroupsEngine())
 	for i := range n { // cursors without a state are of no use
 		if err := a.events.ForgetConsumer(ctx, consumerGroups, i); err != nil {
-			return nil, fmt.Errorf("begin grouped rules anew: %w", err)
+			return nil, fmt.Errorf("begin rules across partitions anew: %w", err)
 		}
 	}
 	return g, nil
@@ -110,7 +110,7 @@ func (g *groups) begin(e *rules.Engine) {
 func newGroupsEngine() *rules.Engine {
 	e := rules.NewEngine(0)
 	e.SetStopwatch(monotonic)
-	e.SetScope(rules.GroupedRules)
+	e.SetScope(rules.AcrossRules)
 	return e
 }
 
@@ -279,7 +279,7 @@ func (g *groups) snapshot() ([]byte, error) {
 	}
 	s, err := g.engine.Snapshot()
 	if err != nil {
-		return nil, fmt.Errorf("take a snapshot of grouped rules: %w", err)
+		return nil, fmt.Errorf("take a snapshot of rules across partitions: %w", err)
 	}
 	g.dirty = false
 	return append(b, s...), nil
@@ -344,7 +344,7 @@ func (g *groups) readHistory(since int64, until event.Position, each func(b *eve
 	return mergedHistory(g.ctx, g.log, g.events, since, places, each)
 }
 
-// seekGroups makes the grouped rules read again from a place.
+// seekGroups makes the rules across partitions read again from a place.
 func (a *App) seekGroups(ctx context.Context, from console.From) error {
 	g := a.groups
 	after := make([]uint64, len(g.parts))
