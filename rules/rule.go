@@ -46,7 +46,7 @@ type rule struct {
 	repeat   time.Duration // after which it is told again; 0: never
 	escalate []escalation  // in the order of their times
 	inhibits []*inhibition
-	across   bool // it must be evaluated over all partitions, see spread
+	across   bool      // it must be evaluated over all partitions, see spread
 	flapping *flapping // nil: it may come and go as often as it likes
 }
 
