@@ -125,6 +125,15 @@ func TestAlertsReachAlertmanagerAndTheMailbox(t *testing.T) {
 		t.Errorf("mailed to %v", m.To)
 	}
 
+	for _, sink := range []string{"am", "mail"} { // a moment after the far side knows
+		process.Eventually(t, sink+" has delivered 2", func() error {
+			if n, err := w.Metric("weir_sink_delivered_total", `sink="`+sink+`"`); err != nil || n != 2 {
+				return fmt.Errorf("%v, %v", n, err)
+			}
+			return nil
+		})
+	}
+
 	// An outage of both: the log keeps what happens meanwhile.
 	am.Stop(t)
 	mail.Stop()

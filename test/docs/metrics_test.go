@@ -28,7 +28,7 @@ mqtt: {listen: "127.0.0.1:0", anonymous: true}
 http: {listen: "127.0.0.1:0"}
 sources: [{name: plant, topic: "plant/{site}/{device}/telemetry", tags: [site]}]
 rules: [rules.yaml]
-sinks: [{name: influx, influxdb: {url: "http://127.0.0.1:9", database: telemetry}}]
+sinks: [{name: influx, influxdb: {url: "http://127.0.0.1:9", database: telemetry}}, {name: ops, webhook: {url: "http://127.0.0.1:9"}}]
 `
 
 const smallRules = `

@@ -78,7 +78,8 @@ func newCollector(a *App) *collector {
 	add("devices_known", "Devices that have been heard of.")
 	add("devices_online", "Devices that are online.")
 	add("sink_lines_total", "Lines that InfluxDB took.", "sink")
-	add("sink_requests_total", "Write requests.", "sink")
+	add("sink_delivered_total", "Alerts that the far side took; of sinks of the kind mqtt, messages.", "sink")
+	add("sink_requests_total", "Requests over HTTP; connections to a mail server or broker.", "sink")
 	add("sink_outages_total", "Calls that failed because the far side was away.", "sink")
 	add("sink_rejected_total", "Messages dead-lettered.", "sink")
 	add("sink_coerced_total", "Values written in another type than they came in.", "sink")
@@ -116,15 +117,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("devices_known", float64(known))
 	gauge("devices_online", float64(online))
 	for _, s := range a.sinks {
-		if s.influx == nil {
-			continue
-		}
-		m, name := s.influx.Metrics(), s.cfg.Name.Value
-		count("sink_lines_total", m.Lines.Load(), name)
-		count("sink_requests_total", m.Requests.Load(), name)
-		count("sink_outages_total", m.Outages.Load(), name)
-		count("sink_rejected_total", m.Rejected.Load(), name)
-		count("sink_coerced_total", m.Coerced.Load(), name)
+		s.tell(func(what string, n *atomic.Uint64) { count("sink_"+what+"_total", n.Load(), s.cfg.Name.Value) })
 	}
 }
 

@@ -53,7 +53,7 @@ func (a *App) writeMetrics(ctx context.Context) error {
 			b := metricsBatch(families, host, at, last)
 			for _, s := range to {
 				wctx, cancel := context.WithTimeout(ctx, metricsEvery)
-				if _, err := s.influx.Handle(wctx, []*event.Batch{b}); err != nil {
+				if _, err := s.handler.Handle(wctx, []*event.Batch{b}); err != nil {
 					a.log.Debug("weir's own metrics were not written", "sink", s.cfg.Name.Value, "err", err)
 				}
 				cancel()

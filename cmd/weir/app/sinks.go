@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"weir/configs"
 	"weir/configs/strict"
@@ -25,8 +26,8 @@ type sink struct {
 	each    func(partition int) consume.Handler // instead of handler: one for each partition, as they have a state
 	open    func(context.Context, *App) error
 	close   func() error
-	influx  *influxdb.Sink // if it is one
-	metrics bool           // it takes weir's own metrics
+	tell    func(count func(what string, n *atomic.Uint64))
+	metrics bool // it takes weir's own metrics
 }
 
 // newSinks makes the sinks of the config. They do nothing yet.
@@ -67,6 +68,16 @@ func (s *sink) of(partition int) consume.Handler {
 	return s.handler
 }
 
+// telling counts what sinks that tell of alerts have in common.
+func telling(delivered, requests, outages, rejected *atomic.Uint64) func(func(string, *atomic.Uint64)) {
+	return func(count func(string, *atomic.Uint64)) {
+		count("delivered", delivered)
+		count("requests", requests)
+		count("outages", outages)
+		count("rejected", rejected)
+	}
+}
+
 func noOpen(context.Context, *App) error { return nil }
 
 func (a *App) newInflux(c *configs.Sink) (sink, error) {
@@ -91,7 +102,15 @@ func (a *App) newInflux(c *configs.Sink) (sink, error) {
 		types.store = store
 		return s.Open(ctx)
 	}
-	return sink{cfg: c, handler: s, open: open, close: s.Close, influx: s, metrics: i.Metrics}, nil
+	tell := func(count func(string, *atomic.Uint64)) {
+		m := s.Metrics()
+		count("lines", &m.Lines)
+		count("requests", &m.Requests)
+		count("outages", &m.Outages)
+		count("rejected", &m.Rejected)
+		count("coerced", &m.Coerced)
+	}
+	return sink{cfg: c, handler: s, open: open, close: s.Close, tell: tell, metrics: i.Metrics}, nil
 }
 
 // typeStore keeps the field types that a sink has learnt in the log's store.
@@ -117,7 +136,8 @@ func newWebhook(c *configs.Sink) (sink, error) {
 	if err != nil {
 		return sink{}, err
 	}
-	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
+	n := s.Metrics()
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close, tell: telling(&n.Delivered, &n.Requests, &n.Outages, &n.Dead)}, nil
 }
 
 func headersOf(h map[string]configs.Secret) map[string]string {
@@ -146,7 +166,8 @@ func (a *App) newAlertmanager(c *configs.Sink) (sink, error) {
 		return sink{}, err
 	}
 	each := func(partition int) consume.Handler { return alerting{s.Partition(partition)} }
-	return sink{cfg: c, each: each, open: noOpen, close: s.Close}, nil
+	n := s.Metrics()
+	return sink{cfg: c, each: each, open: noOpen, close: s.Close, tell: telling(&n.Sent, &n.Requests, &n.Outages, &n.Dead)}, nil
 }
 
 // alerting tells a partition of an Alertmanager sink where it goes on.
@@ -174,7 +195,8 @@ func (a *App) newEmail(c *configs.Sink) (sink, error) {
 	if err != nil {
 		return sink{}, err
 	}
-	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
+	n := s.Metrics()
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close, tell: telling(&n.Delivered, &n.Sessions, &n.Outages, &n.Dead)}, nil
 }
 
 // trust returns what trusts the servers whose certificates a CA has signed; nil,
@@ -212,5 +234,6 @@ func newMQTT(c *configs.Sink) (sink, error) {
 	if err != nil {
 		return sink{}, err
 	}
-	return sink{cfg: c, handler: s, open: noOpen, close: s.Close}, nil
+	n := s.Metrics()
+	return sink{cfg: c, handler: s, open: noOpen, close: s.Close, tell: telling(&n.Published, &n.Connects, &n.Outages, &n.Dead)}, nil
 }
