@@ -34,8 +34,10 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
+	}
+	if err := r.Context().Err(); err != nil { // a handler that it ended may have sent a header that says nothing
 		body.Close()
-		return nil, r.Context().Err()
+		return nil, err
 	}
 	return &http.Response{
 		StatusCode: w.status, Status: fmt.Sprint(w.status, " ", http.StatusText(w.status)), Header: w.header, Body: body,
