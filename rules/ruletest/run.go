@@ -76,6 +76,9 @@ type run struct {
 	batch  *event.Batch
 	seq    uint64
 
+	records bool          // there are record rules
+	passed  time.Duration // how far silence has come
+
 	incidents []*incident
 	byID      map[string]*incident
 	latest    map[string]*recorded // last recording by rule and series
@@ -89,6 +92,7 @@ func (t *test) run(set *rules.Set) Result {
 		test: t, clock: clock{t.start}, set: set, batch: event.NewBatch(nil),
 		byID: map[string]*incident{}, latest: map[string]*recorded{},
 	}
+	r.records = slices.ContainsFunc(set.Rules(), func(i rules.Info) bool { return i.Kind == rules.KindRecord })
 	r.replay = replay.New(set, t.start, r.take)
 	next, step := 0, 0 // input, interval
 	for _, c := range append(slices.Clone(t.checks), check{at: t.until}) {
@@ -100,8 +104,10 @@ func (t *test) run(set *rules.Set) Result {
 			if at > c.at {
 				break
 			}
+			r.silence(at)
 			next, step = r.instant(at, next, step)
 		}
+		r.silence(c.at)
 		r.tick(c.at)
 		if c.rules != nil {
 			r.check(&c)
@@ -152,6 +158,20 @@ func (r *run) begin() *event.Batch {
 	r.seq++
 	r.batch.Seq = r.seq
 	return r.batch
+}
+
+// silence lets time pass up to at as it does in operation, in seconds. It matters
+// to rules that read recordings: what is derived in silence has to come back
+// before what is due after it.
+func (r *run) silence(at time.Duration) {
+	if !r.records {
+		return
+	}
+	pace := max(time.Second, r.until/maxSteps)
+	for t := r.passed.Truncate(pace) + pace; t < at; t += pace {
+		r.tick(t)
+	}
+	r.passed = at
 }
 
 // tick lets time pass: what is due has happened after it.
