@@ -53,6 +53,14 @@ func (d *Decoder) syntaxError(err error) {
 		line = d.misplaced(err.Error(), msg, line)
 	}
 	at := d.src.firstText(line)
+	switch {
+	case strings.Contains(msg, "found a tab character"):
+		at = d.src.tab(at)
+	case strings.HasPrefix(msg, "did not find expected ',' or "):
+		at = d.src.openBracket(at)
+	case msg == "found unexpected end of stream":
+		at = d.src.openQuote(at)
+	}
 	if name, ok := strings.CutPrefix(msg, "unknown anchor '"); ok { // it names no line, but we can find it
 		name, _, _ = strings.Cut(name, "'")
 		if i := bytes.Index(d.src.text, []byte("*"+name)); i >= 0 {
@@ -63,12 +71,21 @@ func (d *Decoder) syntaxError(err error) {
 	text := string(d.src.text[from:to])
 	hint := ""
 	switch {
-	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
+	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"), strings.Contains(msg, "found a tab character"):
 		hint = "indent with spaces, YAML does not allow tabs"
 	case strings.Contains(msg, "mapping values are not allowed"):
 		hint = `put quotes around text that holds ": ", and check the indentation`
 	case strings.Contains(msg, "cannot start any token"):
 		hint = "put quotes around text that begins with %, @ or `"
+	case msg == "found unexpected end of stream":
+		hint = "end the text with the quote that it begins with"
+	case strings.HasPrefix(msg, "unknown anchor '"):
+		hint = "put quotes around text that begins with *"
+	case strings.HasSuffix(msg, "expected comment or line break"), strings.HasPrefix(msg, "did not find expected alphabetic or numeric"):
+		hint = "put quotes around text that begins with >, |, !, & or *"
+	case msg == "did not find expected key" && d.src.behindText(at) != at:
+		at = d.src.behindText(at)
+		hint = "put quotes around the whole text: it begins with a quote or a bracket, and goes on behind that"
 	case blockError(msg):
 		hint = "check the indentation of this line, and the - of lists: it does not go with the lines above"
 	case strings.Contains(msg, "did not find expected"):
@@ -153,6 +170,9 @@ func (c *checker) walk(n *yaml.Node, depth int, aliased bool) {
 		c.open[n] = true
 		defer delete(c.open, n)
 	}
+	if !aliased {
+		c.tag(n)
+	}
 	if n.Kind == yaml.MappingNode && !aliased { // what an alias repeats was checked where it stands
 		c.keys(n)
 	}
@@ -177,5 +197,26 @@ func (c *checker) keys(n *yaml.Node) {
 			continue
 		}
 		seen[k.Value] = c.d.PosOf(n.Content[i])
+	}
+}
+
+// tag refuses tags that are none of YAML's own. They would be dropped, and with
+// them the "!" of an expression: "! open" would mean "open".
+func (c *checker) tag(n *yaml.Node) {
+	src, own := c.d.src, false
+	if n.Style&yaml.TaggedStyle != 0 {
+		switch n.ShortTag() {
+		case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!!timestamp", "!!merge", "!!map", "!!seq":
+			own = true
+		}
+	} else if n.Kind != yaml.ScalarNode || n.Style != 0 || isNull(n) { // a lone "!" leaves no other trace than the text
+		return
+	}
+	at := src.offset(Pos{n.Line, n.Column})
+	if n.Anchor != "" && src.has(at, '&') {
+		at = src.skipBlanks(src.word(at))
+	}
+	if !own && src.has(at, '!') {
+		c.d.ErrorAt(src.pos(at), `put quotes around text that begins with "!", or write not`, "%s is a YAML tag, which means nothing here", src.text[at:src.word(at)])
 	}
 }

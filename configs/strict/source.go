@@ -120,14 +120,134 @@ func (s *source) skipProperties(j int, n *yaml.Node) int {
 		return j
 	}
 	for s.has(j, '&') || s.has(j, '!') {
-		for j < len(s.text) && !s.blank(j) && s.lineBreak(j) == 0 {
-			j++
-		}
+		j = s.word(j)
 		for s.blank(j) || s.lineBreak(j) > 0 {
 			j += max(1, s.lineBreak(j))
 		}
 	}
 	return j
+}
+
+// word returns the end of the word at offset j.
+func (s *source) word(j int) int {
+	for j < len(s.text) && !s.blank(j) && s.lineBreak(j) == 0 {
+		j++
+	}
+	return j
+}
+
+// tab returns the first tab in the indentation of the line at p or of one below
+// it, or p. yaml.v3 names the line above.
+func (s *source) tab(p Pos) Pos {
+	for n := p.Line; n <= len(s.lines); n++ {
+		for from, to := s.line(n); from < to && s.blank(from); from++ {
+			if s.has(from, '\t') {
+				return s.pos(from)
+			}
+		}
+	}
+	return p
+}
+
+// openBracket returns the first bracket of the line at p that is not closed in
+// the rest of the text, or p.
+func (s *source) openBracket(p Pos) Pos {
+	_, end := s.line(p.Line)
+	var open []int
+	for j := s.offset(Pos{p.Line, 1}); j < len(s.text); j++ {
+		switch s.text[j] {
+		case '"', '\'':
+			if s.beginsValue(j) {
+				j = s.quoteEnd(j)
+			}
+		case '#':
+			if j == 0 || s.blank(j-1) || s.lineBreak(j-1) > 0 {
+				_, to := s.line(s.pos(j).Line)
+				j = to
+			}
+		case '[', '{':
+			if j < end || len(open) > 0 {
+				open = append(open, j)
+			}
+		case ']', '}':
+			if len(open) > 0 {
+				open = open[:len(open)-1]
+			}
+		}
+		if j >= end && len(open) == 0 {
+			return p
+		}
+	}
+	if len(open) > 0 && open[0] < end {
+		return s.pos(open[0])
+	}
+	return p
+}
+
+// openQuote returns the quote on the line at p behind which the text ends before
+// the quote is closed, or p.
+func (s *source) openQuote(p Pos) Pos {
+	from, to := s.line(p.Line)
+	for j := from; j < to; j++ {
+		if (s.has(j, '"') || s.has(j, '\'')) && s.beginsValue(j) {
+			end := s.quoteEnd(j)
+			if end >= len(s.text) {
+				return s.pos(j)
+			}
+			j = end
+		}
+	}
+	return p
+}
+
+// behindText returns what stands on the line at p behind a value in quotes or
+// brackets, or p.
+func (s *source) behindText(p Pos) Pos {
+	from, to := s.line(p.Line)
+	colon := bytes.Index(s.text[from:to], []byte(": "))
+	if colon < 0 {
+		return p
+	}
+	j := s.skipBlanks(from + colon + 1)
+	switch {
+	case s.has(j, '"'), s.has(j, '\''):
+		j = s.quoteEnd(j) + 1
+	case s.has(j, '['), s.has(j, '{'):
+		end := bytes.IndexAny(s.text[j:to], "]}")
+		if end < 0 {
+			return p
+		}
+		j += end + 1
+	default:
+		return p
+	}
+	if j = s.skipBlanks(min(j, to)); j >= to || s.has(j, '#') {
+		return p
+	}
+	return s.pos(j)
+}
+
+// beginsValue reports whether a quote at j begins a text, and does not stand in
+// one.
+func (s *source) beginsValue(j int) bool {
+	return j == 0 || s.blank(j-1) || s.lineBreak(j-1) > 0 || bytes.IndexByte([]byte("[{,:"), s.text[j-1]) >= 0
+}
+
+// quoteEnd returns the offset of the quote that closes the one at j, or the end
+// of the text.
+func (s *source) quoteEnd(j int) int {
+	quote := s.text[j]
+	for j++; j < len(s.text); j++ {
+		switch {
+		case quote == '"' && s.text[j] == '\\':
+			j++
+		case quote == '\'' && s.text[j] == quote && s.has(j+1, quote):
+			j++
+		case s.text[j] == quote:
+			return j
+		}
+	}
+	return len(s.text)
 }
 
 func (s *source) nextLine(j int) int {
