@@ -146,6 +146,12 @@ func (c *Config) ReadFile(name string) ([]byte, error) {
 	if c.files != nil {
 		return fs.ReadFile(c.files, name)
 	}
+	switch info, err := os.Stat(name); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() && !info.IsDir(): // a pipe would be waited for, for ever, and with it all later edits
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is no file, but a pipe, a socket or a device")}
+	}
 	return os.ReadFile(name)
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +169,31 @@ func TestARuleFileThatIsGoneIsAnErrorAndNotAnEmptySet(t *testing.T) {
 	}
 	if files, err := c.RuleFiles(); err == nil || !strings.Contains(err.Error(), `weir.yaml:3:9: rules: there is no file "r.yaml"`) {
 		t.Errorf("after it was removed: rule files %v, %v", files, err)
+	}
+}
+
+func TestAPipeIsRefusedAndNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "r.yaml")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skip(err)
+	}
+	c, err := Parse(filepath.Join(dir, "weir.yaml"), []byte(good+"rules: ['*.yaml']\n"), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.ReadFile(file)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "it is no file, but a pipe") {
+			t.Errorf("read a pipe: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a pipe in the folder of rules is waited for")
 	}
 }
 
