@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -190,6 +192,48 @@ func TestAnEditOfTheRulesCountsFromThenOnAndABadOneNotAtAll(t *testing.T) {
 	})
 	c.say(topic, reading(-42))
 	until(t, "the added rule fires", func() bool { return printed("alert firing more/Odd device=f1") })
+}
+
+func TestRulesAreWatchedByTheNamesOfTheirFoldersAndNotByWhatTheseOnceWere(t *testing.T) {
+	w, _ := guarded(t, user("f1", hash(t, "x")))
+	c := connect(t, w.mqtt(), "f1", as("f1", "x"))
+	const topic = "plant/oslo/f1/telemetry"
+	printed := func(what string) bool { return strings.Contains(w.out.String(), what) }
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(filepath.Join(w.dir, from), filepath.Join(w.dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := func(name string, limit int) string {
+		return fmt.Sprintf("groups:\n  - name: g\n    rules: [{alert: %s, expr: temperature > %d}]\n", name, limit)
+	}
+	c.say(topic, reading(-14))
+	until(t, "the rule of the start fires", func() bool { return printed("alert firing cold-room/FreezerWarm device=f1") })
+
+	rename("rules", "away")
+	until(t, "the missing folder is refused", func() bool { return strings.Contains(w.log.String(), "put the folder back") })
+	if printed("alert resolved") {
+		t.Error("a folder that is gone ended an alert")
+	}
+	w.edit("next/a.yaml", group("Moved", -20))
+	rename("next", "rules")
+	until(t, "the folder in its place counts", func() bool { return printed("alert resolved cold-room/FreezerWarm") })
+	c.say(topic, reading(-14))
+	until(t, "its rule fires", func() bool { return printed("alert firing g/Moved") })
+
+	// A file that is a link changes with the file that it names.
+	inForce := func(rule string) func() bool {
+		return func() bool { _, body := w.get("/api/v1/rules"); return strings.Contains(body, rule) }
+	}
+	linked := func(name string) string { return strings.Replace(group(name, -20), "name: g", "name: h", 1) }
+	w.edit("elsewhere/b.yaml", linked("First"))
+	if err := os.Symlink("../elsewhere/b.yaml", filepath.Join(w.dir, "rules/b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "what a link names is in force", inForce("h/First"))
+	w.edit("elsewhere/b.yaml", linked("Second"))
+	until(t, "what a link names now is in force", inForce("h/Second"))
 }
 
 func TestWhatWasRetainedAndSubscribedOutlivesARestart(t *testing.T) {

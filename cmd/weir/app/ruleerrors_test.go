@@ -77,7 +77,7 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 	reload := func(text string) string {
 		log.Reset()
 		write(text)
-		a.reloadRules(t.Context())
+		a.reloadRules(t.Context(), nil)
 		return log.String()
 	}
 	if said := reload(good); said != "" || a.counts.reloaded() != 1 {
@@ -93,7 +93,7 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Reset()
-	a.reloadRules(t.Context())
+	a.reloadRules(t.Context(), nil)
 	if !strings.Contains(log.String(), "there is no file") || a.counts.reloaded() != 0 || a.rulers[0].want.Load().Len() != 1 {
 		t.Errorf("removed: %q, %v", log.String(), a.counts.reloaded())
 	}

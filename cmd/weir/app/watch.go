@@ -5,7 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -17,11 +20,49 @@ import (
 // editors write in several steps.
 const settleTime = 200 * time.Millisecond
 
+// lookTime is how often the folders themselves are looked at. Watches belong to
+// a folder, not to its name: one that is moved away, or a link that is turned to
+// another, tells nothing of what stands under the name now.
+const lookTime = 2 * time.Second
+
+// folders are the folders that are watched for edits.
+type folders struct {
+	w    *fsnotify.Watcher
+	log  *slog.Logger
+	seen map[string]os.FileInfo // of a folder that is not there: nil
+}
+
+// look begins to watch folders that it has not seen yet, and those that are not
+// what they were. It reports whether there were any.
+func (f *folders) look(dirs []string) (changed bool) {
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
+		before, known := f.seen[dir]
+		switch {
+		case err != nil && known && before == nil, err == nil && before != nil && os.SameFile(before, info):
+			continue
+		case err != nil && !known:
+			f.log.Warn("a folder of rule files is not there: it is watched once it is", "dir", dir, "err", err)
+		}
+		if before != nil {
+			_ = f.w.Remove(dir) // its watch is gone already if the folder was removed
+		}
+		f.seen[dir] = nil
+		if changed = true; err != nil {
+			continue
+		}
+		f.seen[dir] = info
+		if err := f.w.Add(dir); err != nil {
+			f.log.Warn("rule files are not watched here: restart weir after an edit", "dir", dir, "err", err)
+		}
+	}
+	return changed
+}
+
 // watchRules puts edited rules, and edited tables of devices, in force. A set with any error in it changes
 // nothing: the old one keeps running.
 func (a *App) watchRules(ctx context.Context) error {
-	dirs := a.cfg.RuleDirs()
-	if len(dirs) == 0 {
+	if len(a.cfg.RuleDirs()) == 0 {
 		<-ctx.Done()
 		return nil
 	}
@@ -30,33 +71,20 @@ func (a *App) watchRules(ctx context.Context) error {
 		return fmt.Errorf("watch the rule files: %w", err)
 	}
 	defer w.Close()
-	for _, dir := range dirs {
-		if err := w.Add(dir); err != nil {
-			a.log.Warn("rule files are not watched here: restart weir after an edit", "dir", dir, "err", err)
-		}
-	}
-	watched := map[string]bool{}
-	for _, dir := range dirs {
-		watched[dir] = true
-	}
+	f := &folders{w: w, log: a.log, seen: map[string]os.FileInfo{}}
+	f.look(a.cfg.RuleDirs())
+	var beside []string
 	timer := time.NewTimer(settleTime)
-	watch := func(tables []string) { // wherever rule files have them
-		for _, name := range tables {
-			dir := filepath.Dir(name)
-			if watched[dir] {
-				continue
-			}
-			if err := w.Add(dir); err != nil {
-				continue // that the table can't be read there is reported
-			}
-			watched[dir] = true
-			timer.Reset(settleTime) // it may have changed since it was read
-		}
-	}
+	ticker := time.NewTicker(lookTime)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-ticker.C:
+			if f.look(append(a.cfg.RuleDirs(), beside...)) {
+				timer.Reset(settleTime)
+			}
 		case e := <-w.Events:
 			if e.Op != fsnotify.Chmod {
 				timer.Reset(settleTime)
@@ -65,9 +93,44 @@ func (a *App) watchRules(ctx context.Context) error {
 			a.log.Warn("watching the rule files failed once; they are read again", "err", err)
 			timer.Reset(settleTime)
 		case <-timer.C:
-			watch(a.reloadRules(ctx))
+			if beside = a.beside(a.reloadRules(ctx, f.seen)); f.look(beside) {
+				timer.Reset(settleTime) // it may have changed since it was read
+			}
 		}
 	}
+}
+
+// beside returns the other folders whose files the rules are made of: those of
+// tables, wherever rule files have them, and those that rule files are links to.
+func (a *App) beside(tables []string) (dirs []string) {
+	files, _ := a.cfg.RuleFiles() // an error was reported when they were read
+	for _, name := range append(files, tables...) {
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			dirs = append(dirs, filepath.Dir(real))
+		}
+		if dir := filepath.Dir(name); slices.Contains(tables, name) {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool {
+		_, err := os.Stat(dir)
+		return err != nil || slices.Contains(a.cfg.RuleDirs(), dir) // that a table can't be read there is reported
+	})
+}
+
+// gone refuses to take a folder of rules that was there, and is not now, for an
+// order to remove all rules: who moves a new one into its place may be half way.
+func (a *App) gone(seen map[string]os.FileInfo) error {
+	for _, dir := range a.cfg.RuleDirs() {
+		if _, known := seen[dir]; !known {
+			continue
+		}
+		if _, err := os.Stat(dir); err != nil && a.rulers[0].want.Load().Len() > 0 {
+			return strict.Errors{{File: dir, Msg: fmt.Sprintf("read rules: %v", err), Hint: "put the folder back; to remove all rules, empty it"}}
+		}
+	}
+	return nil
 }
 
 // refuse reports rule files that are wrong, unless that is known: they are read
@@ -92,10 +155,13 @@ func (a *App) refuse(read *readRules, err error) {
 
 // reloadRules reads the rule files and, if they are right as a whole and say
 // something new, writes the set into every partition. It returns the names of
-// the tables that they name.
-func (a *App) reloadRules(ctx context.Context) []string {
+// the tables that they name. seen are the folders that were watched.
+func (a *App) reloadRules(ctx context.Context, seen map[string]os.FileInfo) []string {
 	set, read, err := loadRules(a.cfg)
 	tables := read.tables
+	if err == nil {
+		err = a.gone(seen)
+	}
 	if err == nil {
 		err = a.checkRecord(set)
 	}
