@@ -190,6 +190,7 @@ func TestWhyARuleSaidNothing(t *testing.T) {
 		{"it had been firing for long", "cold/Silent", "f1", clock(1290), []string{"it was firing, the incident is " + p.silent("f1")}},
 		{"failed", "cold/Warm", "f3", clock(612), []string{"its expression could not be evaluated", `temperature = "warm"`}},
 		{"unknown key", "cold/Warm", "f9", clock(612), []string{"no event of it was received from "}},
+		{"before the log", "cold/Warm", "f1", clock(-7200), []string{"the log holds nothing of then"}},
 		{"match", "cold/Oslo", "f1", clock(300), []string{"none of its", `the rule's match leaves it out: match.site is "oslo", the event has no such tag`, "the last one: 0/"}},
 		{"as time passed", "cold/Silent", "f2", clock(602 + 301), []string{"it was firing"}},
 	} {
@@ -212,6 +213,14 @@ func TestAnAlertThatFiresForLongIsTheSameOne(t *testing.T) {
 	if len(r.Last) != 10 {
 		t.Errorf("%d evaluations are listed, want 10", len(r.Last))
 	}
+}
+
+func TestARecordGaveAValue(t *testing.T) {
+	p := open(t)
+	p.put(ruleSet(t, 0, "groups: [{name: g, rules: [{record: double, expr: temperature * 2}]}]"))
+	p.put(temp(10, "d", 20), tick(11))
+	_, text := p.ask(explain.Request{Rule: "g/double", Key: "d", At: clock(11)})
+	mentions(t, text, "it is a record; its last evaluation gave a value")
 }
 
 func TestLateEventsAreTold(t *testing.T) {

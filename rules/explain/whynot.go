@@ -221,6 +221,8 @@ func whyNotVerdict(r *Report, c *past) string {
 	case r.State == event.Pending:
 		s := r.Steps[len(r.Steps)-1]
 		return head + fmt.Sprintf("its expression was true since %s, and for was not over before %s", stamp(s.Since), stamp(s.Due))
+	case latest == nil && r.Heard == 0 && r.Read.From.IsZero():
+		return head + "the log holds nothing of then"
 	case latest == nil && r.Heard == 0:
 		return head + fmt.Sprintf("no event of it was received from %s to %s", stamp(r.Read.From), stamp(r.Read.To))
 	case latest == nil:
@@ -232,7 +234,11 @@ func whyNotVerdict(r *Report, c *past) string {
 		}
 		return head + fmt.Sprintf("none of its %d events was evaluated: %s", r.Heard, skipText(k))
 	case r.Definition != nil && r.Definition.Kind == rules.KindRecord:
-		return head + "it is a record; its last evaluation gave " + latest.Result
+		gave := latest.Result
+		if gave == rules.ResultTrue { // so says the engine of whatever is recorded
+			gave = "a value"
+		}
+		return head + "it is a record; its last evaluation gave " + gave
 	}
 	text := head + "its expression was false"
 	switch latest.Result {

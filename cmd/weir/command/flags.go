@@ -16,6 +16,9 @@ import (
 // errHelp says that help was asked for and printed.
 var errHelp = errors.New("help was printed")
 
+// back is a time back from now, such as -10m, and no flag.
+var back = regexp.MustCompile(`^-[0-9]`)
+
 // flags parses the flags of a command and returns what is left. about is the
 // first line of its help, example one that can be pasted.
 func (c *call) flags(fs *flag.FlagSet, about, example string) ([]string, error) {
@@ -43,7 +46,7 @@ func (c *call) flags(fs *flag.FlagSet, about, example string) ([]string, error) 
 		}
 		// Flags may stand after arguments too.
 		args = fs.Args()
-		for len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-") {
+		for len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-" || back.MatchString(args[0])) {
 			rest = append(rest, args[0])
 			args = args[1:]
 		}

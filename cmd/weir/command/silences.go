@@ -86,7 +86,7 @@ func silenceAdd(ctx context.Context, c *call) error {
 	comment := fs.String("comment", "", "a `text` for others")
 	request := map[string]any{}
 	cl, _, err := c.query(ctx, fs, "Tell nobody of the alerts that all matchers match: NAME=VALUE, !=, =~ and !~ with a regular expression.\n"+
-		"NAME is alertname, group, rule, key, device, a label, a name of by, or a tag of the event.", "weir silences add -c weir.yaml --for 2h --comment defrosting alertname=FreezerWarm site=~'oslo|bergen'", func(rest []string) error {
+		"NAME is alertname, group, rule, key, device, a label, a name of by, a tag of the event, or an attribute of its device.", "weir silences add -c weir.yaml --for 2h --comment defrosting alertname=FreezerWarm site=~'oslo|bergen'", func(rest []string) error {
 		for _, text := range rest {
 			if _, err := event.ParseMatcher(text); err != nil {
 				return &usageError{c.name + ": " + err.Error(), "quote what the shell would take"}
@@ -95,7 +95,9 @@ func silenceAdd(ctx context.Context, c *call) error {
 		switch {
 		case len(rest) == 0:
 			return &usageError{c.name + ": want matchers", "e.g. alertname=FreezerWarm"}
-		case (*length == "") == (*until == ""):
+		case *length != "" && *until != "":
+			return &usageError{c.name + ": --for and --until both say when it ends", "leave one of them out"}
+		case *length == "" && *until == "":
 			return &usageError{c.name + ": want --for or --until", "e.g. --for 2h"}
 		}
 		if *length != "" {
