@@ -7,22 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
-const (
-	maxAnswer     = 64 << 10  // bytes that are read of an answer
-	maxRetryAfter = time.Hour // one that asks for more is asked again after this
-)
+const maxAnswer = 64 << 10 // bytes that are read of an answer
 
 // errRefused is wrapped by the error of a request that Alertmanager refuses for
 // what is in it.
@@ -46,18 +42,9 @@ func newMembers(urls []string) []*member {
 
 func newClient(cfg Config) *http.Client {
 	return &http.Client{
-		Timeout: cfg.Timeout,
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:     cfg.TLS,
-			TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     90 * time.Second,
-			ForceAttemptHTTP2:   true,
-		},
-		// Alerts and what authorises them stay with the host that was configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       cfg.Timeout,
+		Transport:     exchange.Transport(cfg.TLS, 8),
+		CheckRedirect: exchange.NoRedirects,
 	}
 }
 
@@ -133,12 +120,7 @@ func (s *Sink) tell(ctx context.Context, m *member, body []byte) error {
 	if s.cfg.Username != "" {
 		req.SetBasicAuth(s.cfg.Username, s.cfg.Password)
 	}
-	for k, v := range s.cfg.Headers {
-		req.Header.Set(k, v)
-		if strings.EqualFold(k, "Host") {
-			req.Host = v
-		}
-	}
+	exchange.SetHeaders(req, s.cfg.Headers)
 	req.Header.Set("Content-Type", "application/json")
 	s.metrics.Requests.Add(1)
 	resp, err := s.http.Do(req)
@@ -150,10 +132,7 @@ func (s *Sink) tell(ctx context.Context, m *member, body []byte) error {
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	said := resp.Status
-	if t := strings.TrimSpace(string(text)); t != "" {
-		said += ": " + clip(strings.ToValidUTF8(t, "?"), 300)
-	}
+	said := exchange.Said(resp, text, 300)
 	switch status := resp.StatusCode; {
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity:
 		return fmt.Errorf("tell Alertmanager at %s: %w: %s", m.where, errRefused, said)
@@ -162,31 +141,9 @@ func (s *Sink) tell(ctx context.Context, m *member, body []byte) error {
 	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status/100 == 3:
 		said += "; is url the address of an Alertmanager (0.16 or newer)?"
 	}
-	return m.later(retryAfter(resp.Header.Get("Retry-After")), errors.New(said))
+	return m.later(exchange.RetryAfter(resp.Header), errors.New(said))
 }
 
 func (m *member) later(after time.Duration, err error) error {
-	var ue *url.Error // says the whole address, which may hold a secret
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
-	return &event.RetryError{After: after, Err: fmt.Errorf("tell Alertmanager at %s: %w", m.where, err)}
-}
-
-// retryAfter reads a Retry-After header: seconds or a date; 0 if there is none.
-func retryAfter(header string) time.Duration {
-	var d time.Duration
-	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
-		d = time.Duration(s) * time.Second
-	} else if t, err := http.ParseTime(header); err == nil {
-		d = time.Until(t)
-	}
-	return max(0, min(d, maxRetryAfter))
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
+	return &event.RetryError{After: after, Err: fmt.Errorf("tell Alertmanager at %s: %w", m.where, exchange.WithoutAddress(err))}
 }

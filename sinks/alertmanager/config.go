@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"weir/sinks/exchange"
 )
 
 // Config says which Alertmanagers are told, and of what.
@@ -56,14 +58,7 @@ func (c Config) Validate() error {
 	if c.Name == "" && !c.All {
 		bad("name: missing; without it only all: true can choose alerts")
 	}
-	for name, value := range c.Headers {
-		if name == "" || strings.ContainsAny(name, " \t\r\n:()<>@,;\\\"/[]?={}") {
-			bad("headers: %q is not the name of a header", name)
-		}
-		if strings.ContainsAny(value, "\r\n\x00") {
-			bad("headers: the value of %q has a line break", name)
-		}
-	}
+	errs = append(errs, exchange.CheckHeaders(c.Headers)...)
 	if c.Username != "" && c.Token != "" {
 		bad("token: is set, and username too; use one of them")
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
 // droppedCount ends what is said of a partial write. It counts points of the
@@ -106,7 +107,7 @@ func (a *answer) cause() string {
 	if text == "" {
 		text = http.StatusText(a.status)
 	}
-	return clip(strings.TrimPrefix(text, "partial write: "), 500)
+	return exchange.Clip(strings.TrimPrefix(text, "partial write: "), 500)
 }
 
 // operatorFault reports whether a 400 is not about lines but about where they

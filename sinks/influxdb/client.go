@@ -5,13 +5,10 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,12 +17,12 @@ import (
 	influxhttp "github.com/influxdata/influxdb-client-go/v2/api/http"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
-const (
-	maxAnswer     = 8 << 20   // bytes that are read of an answer: 1.8 repeats every line that it can't parse
-	maxRetryAfter = time.Hour // a server that asks for more is asked again after this
-)
+// maxAnswer is how many bytes are read of an answer: 1.8 repeats every line that
+// it can't parse.
+const maxAnswer = 8 << 20
 
 // client posts bodies of lines.
 type client struct {
@@ -40,22 +37,9 @@ type client struct {
 }
 
 func newClient(cfg Config, deps Deps) *client {
-	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     deps.TLS,
-		TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConns:        64,
-		MaxIdleConnsPerHost: 64, // one a partition
-		IdleConnTimeout:     90 * time.Second,
-		WriteBufferSize:     64 << 10,
-		ForceAttemptHTTP2:   false,
-	}
-	hc := &http.Client{
-		Transport: transport,
-		// A redirected POST becomes a GET, whose 200 would pass for a write.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	transport := exchange.Transport(deps.TLS, 64) // one a partition
+	transport.MaxIdleConns, transport.WriteBufferSize, transport.ForceAttemptHTTP2 = 64, 64<<10, false
+	hc := &http.Client{Transport: transport, CheckRedirect: exchange.NoRedirects}
 	bucket := cfg.Bucket
 	name := fmt.Sprintf("%s bucket %q", cfg.URL, bucket)
 	if cfg.Database != "" {
@@ -144,13 +128,13 @@ func (c *client) judge(resp *http.Response) (*answer, error) {
 		return nil, c.retry(0, fmt.Errorf("read the answer (%s): %w", resp.Status, err))
 	}
 	a := newAnswer(resp, text)
-	said := clip(a.text, 300)
+	said := exchange.Clip(a.text, 300)
 	switch {
 	case status == http.StatusBadRequest && !a.operatorFault(), status == http.StatusUnprocessableEntity,
 		status == http.StatusRequestEntityTooLarge, status == http.StatusInternalServerError && a.partial():
 		return a, nil
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusRequestTimeout:
-		return nil, c.retry(retryAfter(resp.Header.Get("Retry-After")), fmt.Errorf("%s: %s", resp.Status, said))
+		return nil, c.retry(exchange.RetryAfter(resp.Header), fmt.Errorf("%s: %s", resp.Status, said))
 	case status == http.StatusUnauthorized:
 		return nil, c.retry(0, fmt.Errorf("%s: %s; check token, or username and password", resp.Status, said))
 	case status == http.StatusForbidden:
@@ -164,11 +148,7 @@ func (c *client) judge(resp *http.Response) (*answer, error) {
 }
 
 func (c *client) retry(after time.Duration, err error) error {
-	var dead *url.Error // says the whole address again
-	if errors.As(err, &dead) {
-		err = dead.Err
-	}
-	return &event.RetryError{After: after, Err: fmt.Errorf("write to InfluxDB at %s: %w", c.name, err)}
+	return &event.RetryError{After: after, Err: fmt.Errorf("write to InfluxDB at %s: %w", c.name, exchange.WithoutAddress(err))}
 }
 
 // ping reports whether the server answers.
@@ -188,17 +168,6 @@ func (c *client) ping(ctx context.Context) error {
 		return fmt.Errorf("ping InfluxDB at %s: %s", c.name, resp.Status)
 	}
 	return nil
-}
-
-// retryAfter reads a Retry-After header: seconds or a date; 0 if there is none.
-func retryAfter(header string) time.Duration {
-	var d time.Duration
-	if s, err := strconv.ParseFloat(header, 64); err == nil && s > 0 {
-		d = time.Duration(min(s, maxRetryAfter.Seconds()) * float64(time.Second))
-	} else if t, err := http.ParseTime(header); err == nil {
-		d = time.Until(t)
-	}
-	return max(0, min(d, maxRetryAfter))
 }
 
 // bodies hands out readers of one body, and ends them all at once.

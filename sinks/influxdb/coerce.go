@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 	"weir/sinks/lineprotocol"
 )
 
@@ -20,7 +21,7 @@ type TypeError struct {
 func (e *TypeError) Error() string {
 	return fmt.Sprintf("measurement %q: field %q is of type %s in the database, but the value %s is of type %s; "+
 		"correct what the device sends, or rename the field in its source, and replay",
-		e.Measurement, e.Field, e.Want, clip(strconv.Quote(e.Value.String()), 80), e.Value.Kind())
+		e.Measurement, e.Field, e.Want, exchange.Clip(strconv.Quote(e.Value.String()), 80), e.Value.Kind())
 }
 
 // coerce returns v as a value of the kind want, if that is possible without
@@ -134,12 +135,4 @@ func bit(v event.Value) float64 {
 		return 1
 	}
 	return 0
-}
-
-// clip shortens a text for a message.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 	"weir/sinks/lineprotocol"
 )
 
@@ -254,7 +255,7 @@ func appendValue(dst []byte, v event.Value) []byte {
 // cloneValue returns v with memory of its own: errors outlive batches.
 func cloneValue(v event.Value) event.Value {
 	if v.Kind() == event.String {
-		return event.StringValue(strings.Clone(clip(v.Text(), 200)))
+		return event.StringValue(strings.Clone(exchange.Clip(v.Text(), 200)))
 	}
 	if l := v.Literal(); l != "" {
 		f, _ := v.Float()

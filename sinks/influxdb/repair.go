@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
 // RefusedError is a message that the server does not take, with its words.
@@ -178,7 +179,7 @@ func (c *call) parsable(units []unit, a *answer) []unit {
 			rest = append(rest, u)
 			continue
 		}
-		c.dead(int(u.batch), u.message, &RefusedError{a.status, "unable to parse the line: " + clip(reason, 300)})
+		c.dead(int(u.batch), u.message, &RefusedError{a.status, "unable to parse the line: " + exchange.Clip(reason, 300)})
 	}
 	return rest
 }

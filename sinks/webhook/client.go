@@ -9,20 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
 const (
-	maxAnswer     = 64 << 10  // bytes that are read of an answer
-	maxRetryAfter = time.Hour // a receiver that asks for more is asked again after this
-	maxRedirects  = 5
+	maxAnswer    = 64 << 10 // bytes that are read of an answer
+	maxRedirects = 5
 )
 
 // verdict is what an attempt came to.
@@ -38,16 +35,8 @@ const (
 func newClient(cfg Config) (*http.Client, string) {
 	u, _ := url.Parse(cfg.URL) // Validate has parsed it
 	client := &http.Client{
-		Timeout: cfg.Timeout,
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:     cfg.TLS,
-			TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConnsPerHost: cfg.Concurrency,
-			IdleConnTimeout:     90 * time.Second,
-			ForceAttemptHTTP2:   true,
-		},
+		Timeout:   cfg.Timeout,
+		Transport: exchange.Transport(cfg.TLS, cfg.Concurrency),
 		// Alerts and the headers that authorise them stay with the host that was
 		// configured, and a POST that has become a GET delivers nothing.
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
@@ -73,12 +62,7 @@ func (s *Sink) post(ctx context.Context, l *letter) (verdict, error) {
 		return away, s.later(0, err)
 	}
 	req.Header.Set("User-Agent", "weir")
-	for k, v := range s.cfg.Headers {
-		req.Header.Set(k, v)
-		if strings.EqualFold(k, "Host") {
-			req.Host = v
-		}
-	}
+	exchange.SetHeaders(req, s.cfg.Headers)
 	req.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	req.Header.Set("Idempotency-Key", l.id())
 	if s.cfg.Secret != "" {
@@ -101,14 +85,11 @@ func (s *Sink) judge(resp *http.Response, text []byte) (verdict, error) {
 	if status/100 == 2 {
 		return delivered, nil
 	}
-	said := resp.Status
-	if t := strings.TrimSpace(string(text)); t != "" {
-		said += ": " + clip(strings.ToValidUTF8(t, "?"), 200)
-	}
+	said := exchange.Said(resp, text, 200)
 	err := fmt.Errorf("deliver the alert to %s: %s", s.where, said)
 	switch {
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return away, s.later(retryAfter(resp.Header.Get("Retry-After")), errors.New(said))
+		return away, s.later(exchange.RetryAfter(resp.Header), errors.New(said))
 	case status == http.StatusRequestTimeout || status >= 500:
 		return failed, err
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -120,27 +101,5 @@ func (s *Sink) judge(resp *http.Response, text []byte) (verdict, error) {
 }
 
 func (s *Sink) later(after time.Duration, err error) error {
-	var ue *url.Error // says the whole address, which may hold a secret
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
-	return &event.RetryError{After: after, Err: fmt.Errorf("deliver alerts to %s: %w", s.where, err)}
-}
-
-// retryAfter reads a Retry-After header: seconds or a date; 0 if there is none.
-func retryAfter(header string) time.Duration {
-	var d time.Duration
-	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
-		d = time.Duration(s) * time.Second
-	} else if t, err := http.ParseTime(header); err == nil {
-		d = time.Until(t)
-	}
-	return max(0, min(d, maxRetryAfter))
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
+	return &event.RetryError{After: after, Err: fmt.Errorf("deliver alerts to %s: %w", s.where, exchange.WithoutAddress(err))}
 }

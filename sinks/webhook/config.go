@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"weir/ingest/event"
+	"weir/sinks/exchange"
 )
 
 // Config says where to deliver, and what.
@@ -57,14 +57,7 @@ func (c Config) Validate() error {
 	default:
 		bad("method: %q is not one of POST, PUT, PATCH", c.Method)
 	}
-	for name, value := range c.Headers {
-		if name == "" || strings.ContainsAny(name, " \t\r\n:()<>@,;\\\"/[]?={}") {
-			bad("headers: %q is not the name of a header", name)
-		}
-		if strings.ContainsAny(value, "\r\n\x00") {
-			bad("headers: the value of %q has a line break", name)
-		}
-	}
+	errs = append(errs, exchange.CheckHeaders(c.Headers)...)
 	if len(c.On) == 0 {
 		bad("on: empty, so nothing would ever be delivered; e.g. [firing, resolved]")
 	}

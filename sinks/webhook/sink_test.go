@@ -362,13 +362,3 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		}
 	}
 }
-
-func TestRetryAfterTakesADate(t *testing.T) {
-	d := retryAfter(time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat))
-	if d < 60*time.Second || d > 91*time.Second {
-		t.Errorf("a date 90 s ahead gives %v", d)
-	}
-	if d := retryAfter(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)); d != 0 {
-		t.Errorf("a date in the past gives %v", d)
-	}
-}
