@@ -23,6 +23,7 @@ var aggregates = map[string]window.Func{
 	"last_over_time": window.Last, "first_over_time": window.First, "present_over_time": window.Present,
 	"quantile_over_time": window.Quantile, "rate": window.Rate, "increase": window.Increase, "delta": window.Delta,
 	"changes": window.Changes, "resets": window.Resets, "irate": window.Irate, "idelta": window.Idelta, "deriv": window.Deriv,
+	"predict_linear": window.Predict,
 }
 
 // functionNames are the functions that look at more than the current event.
@@ -103,6 +104,15 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 			f.q = q
 			args = args[1:]
 		}
+		if fn == window.Predict {
+			last := len(args) - 1
+			ahead, ok := secondsOf(args[last])
+			if !ok {
+				return fail(args[last].Offset, "e.g. "+exampleOf(c.Name), "how far ahead is not a number of seconds, or a duration in quotes")
+			}
+			f.q = ahead
+			args = args[:last]
+		}
 		if frame := b.rule.frame; frame != nil {
 			if len(args) != 1 {
 				return fail(c.Offset, "the rule's window is the duration: leave it out here, or remove window", "%s takes one expression in a rule with a window", c.Name)
@@ -112,7 +122,11 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 			parts = append(parts, frame.text(), b.rule.id)
 		} else {
 			if len(args) != 2 {
-				return fail(c.Offset, "e.g. "+exampleOf(c.Name), "%s takes an expression and a duration", c.Name)
+				also := ""
+				if fn == window.Predict {
+					also = ", and how far ahead"
+				}
+				return fail(c.Offset, "e.g. "+exampleOf(c.Name), "%s takes an expression and a duration%s", c.Name, also)
 			}
 			if err := takeWidth(1); err != nil {
 				return expression.CellRef{}, append(errs, err)
@@ -217,10 +231,25 @@ func (b *builder) scope() string {
 	return fmt.Sprintf("%q %q %q %q %q %v", m.source, m.measurement, m.device, m.tags, b.rule.by, m.attributes)
 }
 
+// secondsOf returns the seconds that an argument says, as a number or a duration.
+func secondsOf(a expression.Arg) (float64, bool) {
+	if n, ok := a.Number(); ok {
+		return n, true
+	}
+	text, ok := a.Literal()
+	if !ok {
+		return 0, false
+	}
+	d, err := strict.ParseDuration(text)
+	return d.Seconds(), err == nil
+}
+
 func exampleOf(name string) string {
 	switch name {
 	case "quantile_over_time":
 		return `quantile_over_time(0.95, temperature, "5m")`
+	case "predict_linear":
+		return `predict_linear(free_bytes, "6h", "4h")`
 	case "absent":
 		return `absent("10m")`
 	case "sequence":

@@ -51,7 +51,8 @@ func (a *Arg) Literal() (string, bool) {
 	return s.Value, true
 }
 
-// Number returns the value of an argument that is a number.
+// Number returns the value of an argument that is a number, or a calculation
+// with numbers such as 24*60*60.
 func (a *Arg) Number() (float64, bool) {
 	switch n := a.node.(type) {
 	case *ast.IntegerNode:
@@ -62,6 +63,23 @@ func (a *Arg) Number() (float64, bool) {
 		inner := Arg{node: n.Node}
 		if f, ok := inner.Number(); ok && n.Operator == "-" {
 			return -f, true
+		}
+	case *ast.BinaryNode:
+		left, right := Arg{node: n.Left}, Arg{node: n.Right}
+		l, ok := left.Number()
+		r, also := right.Number()
+		if !ok || !also {
+			break
+		}
+		switch n.Operator {
+		case "+":
+			return l + r, true
+		case "-":
+			return l - r, true
+		case "*":
+			return l * r, true
+		case "/":
+			return l / r, r != 0
 		}
 	}
 	return 0, false

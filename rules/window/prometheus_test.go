@@ -94,6 +94,9 @@ func TestPrometheusExpectsTheseValues(t *testing.T) {
 
 		{Deriv, 0, 5 * m, series(run{0, 80, 10}), 50 * m, 50 * m, 0.26666666666666666},
 		{Deriv, 0, 5 * m, resetMiddle, 50 * m, 100 * m, 0.010606060606060607},
+		{Predict, 3600, 5 * m, resetMiddle, 50 * m, 50*m + s, 76.81818181818181},
+		{Predict, 3600, 5 * m, resetMiddle, 50 * m, 50 * m, 70},
+		{Predict, 0, 5 * m, resetMiddle, 50 * m, 50*m + s, 38.63636363636364},
 
 		{Avg, 0, 10 * s, []float64{1, 2, 3, 4, 5}, 55 * s, 10 * s, none},
 		{Avg, 0, 10 * s, []float64{1, 2, 3, 4, 5}, 55 * s, 20 * s, 5},

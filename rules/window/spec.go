@@ -37,13 +37,14 @@ const (
 	Irate                // irate, per second
 	Idelta               // idelta
 	Deriv                // deriv, per second
+	Predict              // predict_linear
 )
 
 var funcNames = [...]string{
 	Avg: "avg_over_time", Min: "min_over_time", Max: "max_over_time", Sum: "sum_over_time", Count: "count_over_time",
 	Stddev: "stddev_over_time", Stdvar: "stdvar_over_time", Last: "last_over_time", First: "first_over_time",
 	Quantile: "quantile_over_time", Rate: "rate", Increase: "increase", Delta: "delta", Changes: "changes",
-	Resets: "resets", Present: "present_over_time", Range: "range_over_time", Irate: "irate", Idelta: "idelta", Deriv: "deriv",
+	Resets: "resets", Present: "present_over_time", Range: "range_over_time", Irate: "irate", Idelta: "idelta", Deriv: "deriv", Predict: "predict_linear",
 }
 
 // String returns the name of the function as rules write it.
@@ -87,7 +88,7 @@ func NeedsOf(f Func) Needs {
 		return needResets
 	case Changes:
 		return needChanges
-	case Deriv:
+	case Deriv, Predict:
 		return needSum | needTimes
 	}
 	return 0

@@ -39,11 +39,10 @@ func (m *times) add(t int64, x, sign float64) {
 	if !m.set {
 		m.set, m.origin = true, t
 	}
-	d := t - m.origin
-	hi := float64(d) // rounded beyond 2^53 ns, 104 days
+	hi, lo := m.since(t)
 	m.addPart(hi, x, sign)
 	m.tt.addProduct(sign*hi, hi)
-	if lo := float64(d - int64(hi)); lo != 0 {
+	if lo != 0 {
 		m.addPart(lo, x, sign)
 		m.tt.addProduct(sign*2*hi, lo)
 		m.tt.addProduct(sign*lo, lo)
@@ -65,6 +64,32 @@ func (m *times) slope(sum *exact, n int) (float64, bool) {
 	den := expansion(buf2[:0]).addScaled(m.tt.parts(&b4), float64(n)).subProducts(t, t)
 	d := den.value()
 	return num.value() / d * 1e9, d > 0
+}
+
+// predict returns where the least-squares line through n samples is some seconds
+// after a time, and false if they are all at one time.
+func (m *times) predict(sum *exact, n int, now int64, ahead float64) (float64, bool) {
+	slope, ok := m.slope(sum, n)
+	var buf [48]float64
+	var b [2]float64
+	hi, lo := m.since(now)
+	beyond := expansion(buf[:0]).addScaled([]float64{hi, lo}, float64(n)) // behind the mean of the times, n times
+	for _, t := range m.t.parts(&b) {
+		beyond = beyond.add(-t)
+	}
+	return sum.value()/float64(n) + slope*(beyond.value()/float64(n)/1e9+ahead), ok
+}
+
+// since returns two numbers that come to the time from the origin to t exactly;
+// the second is 0 up to 2^53 ns, 104 days.
+func (m *times) since(t int64) (hi, lo float64) {
+	const half = 1 << 61
+	if t >= half || t < -half || m.origin >= half || m.origin < -half { // the difference may be no int64, or round to none
+		return float64(t>>32-m.origin>>32) * (1 << 32), float64(t&(1<<32-1) - m.origin&(1<<32-1))
+	}
+	d := t - m.origin
+	hi = float64(d)
+	return hi, float64(d - int64(hi))
 }
 
 func (m *times) clear() {

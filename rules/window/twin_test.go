@@ -190,6 +190,14 @@ func (w *twin) value(f Func, q float64) (x float64, s string, ok bool) {
 		return d / (float64(b.t-a.t) / 1e9), "", b.t > a.t
 	case Deriv:
 		return slope(nums)
+	case Predict:
+		x, _, ok := slope(nums)
+		mean := num()
+		for _, h := range nums {
+			mean.Add(mean, integer(w.now-h.t))
+		}
+		mean.Quo(mean, integer(int64(n)))
+		return float(num().Quo(sumOf(nums), integer(int64(n)))) + x*(float(mean)/1e9+q), "", ok
 	}
 	x, ok = w.rate(f, nums, numPairs)
 	return x, "", ok
@@ -283,7 +291,7 @@ func slope(nums []held) (float64, string, bool) {
 	return float(product(above, integer(1e9))), "", true
 }
 
-var allFuncs = []Func{Avg, Min, Max, Sum, Count, Stddev, Stdvar, Last, First, Quantile, Rate, Increase, Delta, Changes, Resets, Present, Range, Irate, Idelta, Deriv}
+var allFuncs = []Func{Avg, Min, Max, Sum, Count, Stddev, Stdvar, Last, First, Quantile, Rate, Increase, Delta, Changes, Resets, Present, Range, Irate, Idelta, Deriv, Predict}
 
 func allNeeds() Needs {
 	var n Needs
@@ -328,6 +336,10 @@ func compare(t testing.TB, w *Window, ref *twin, what string) {
 			}
 		case f == Stddev, f == Stdvar, f == Deriv, f == Rate, f == Increase:
 			if !near(gx, x) {
+				t.Fatalf("%s: %v = %v, want %v", what, f, gx, x)
+			}
+		case f == Predict: // what it is the difference of may be large
+			if m, _, _ := ref.value(Avg, 0); math.Abs(gx-x) > 1e-12*max(math.Abs(m), math.Abs(x-m)) {
 				t.Fatalf("%s: %v = %v, want %v", what, f, gx, x)
 			}
 		case math.Float64bits(gx) != math.Float64bits(x+0):

@@ -7,10 +7,10 @@ import (
 )
 
 // Value returns the function f of the window, which must have been advanced to
-// now; q is the quantile, from 0 to 1. It is a Float, or for First and Last a
+// now; q is the quantile, from 0 to 1, or of Predict the seconds ahead. It is a Float, or for First and Last a
 // String if the sample is one. It is Null where there is nothing to say: of
 // nothing, but Count, Sum, Changes and Resets of nothing are 0; of one number
-// for Rate, Increase, Delta, Irate, Idelta and Deriv; of samples at one time where
+// for Rate, Increase, Delta, Irate, Idelta, Deriv and Predict; of samples at one time where
 // a rate is asked for; for another q; and if the Spec does not need f.
 func (w *Window) Value(f Func, q float64, now int64) event.Value {
 	if NeedsOf(f)&^w.spec.Needs != 0 {
@@ -45,6 +45,11 @@ func (w *Window) Value(f Func, q float64, now int64) event.Value {
 		ok = st.numbers > 1
 		if ok {
 			x, ok = st.times.slope(&st.sum, st.numbers)
+		}
+	case Predict:
+		ok = st.numbers > 1
+		if ok {
+			x, ok = st.times.predict(&st.sum, st.numbers, now, q)
 		}
 	default:
 		ok = st.numbers > 0
