@@ -83,6 +83,9 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 	if said := reload(good); said != "" || a.counts.reloaded() != 1 {
 		t.Errorf("nothing new: %q, %v", said, a.counts.reloaded())
 	}
+	if said := reload("\n"); !strings.Contains(said, ":1:1: the file is empty") || a.counts.reloaded() != 0 {
+		t.Errorf("cut off: %q, %v", said, a.counts.reloaded())
+	}
 	if said := reload("groups: [{"); !strings.Contains(said, "rules were not reloaded") || a.counts.reloaded() != 0 {
 		t.Errorf("broken: %q, %v", said, a.counts.reloaded())
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -29,6 +30,7 @@ func LoadRules(cfg *configs.Config) (*rules.Set, error) {
 // readRules is what loadRules has read, be it right or wrong.
 type readRules struct {
 	tables []string          // names of the tables of devices
+	blank  []string          // names of the rule files in which nothing stands
 	sum    [sha256.Size]byte // of the names and the content of all files
 }
 
@@ -50,6 +52,9 @@ func loadRules(cfg *configs.Config) (set *rules.Set, read readRules, err error) 
 		b, err := readFile(name)
 		if err != nil {
 			return nil, read, strict.Errors{{File: name, Msg: fmt.Sprintf("read rules: %v", err)}}
+		}
+		if len(bytes.TrimSpace(b)) == 0 {
+			read.blank = append(read.blank, name)
 		}
 		files = append(files, rules.File{Name: name, Data: b})
 	}

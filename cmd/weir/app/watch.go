@@ -119,9 +119,15 @@ func (a *App) beside(tables []string) (dirs []string) {
 	})
 }
 
-// gone refuses to take a folder of rules that was there, and is not now, for an
-// order to remove all rules: who moves a new one into its place may be half way.
-func (a *App) gone(seen map[string]os.FileInfo) error {
+// gone refuses to take a folder of rules that was there and is not now, or a file
+// of rules in which nothing stands now, for an order to remove the rules: who
+// writes them may be half way, or the disk was full.
+func (a *App) gone(seen map[string]os.FileInfo, blank []string) error {
+	for _, r := range a.rulers[0].want.Load().Rules() {
+		if slices.Contains(blank, r.File) {
+			return strict.Errors{{File: r.File, Pos: strict.Pos{Line: 1, Col: 1}, Msg: "the file is empty", Hint: "to remove its rules, remove it, or write groups: []"}}
+		}
+	}
 	for _, dir := range a.cfg.RuleDirs() {
 		if _, known := seen[dir]; !known {
 			continue
@@ -160,7 +166,7 @@ func (a *App) reloadRules(ctx context.Context, seen map[string]os.FileInfo) []st
 	set, read, err := loadRules(a.cfg)
 	tables := read.tables
 	if err == nil {
-		err = a.gone(seen)
+		err = a.gone(seen, read.blank)
 	}
 	if err == nil {
 		err = a.checkRecord(set)
