@@ -2,7 +2,6 @@ package alertmanager
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
 )
 
 // maxAlerts is the most that one request holds.
@@ -172,12 +172,9 @@ func (p *Partition) Handle(ctx context.Context, batches []*event.Batch) (event.O
 }
 
 func parse(payload []byte) (*event.Alert, error) {
-	a := &event.Alert{}
-	if err := json.Unmarshal(payload, a); err != nil {
-		return nil, fmt.Errorf("parse the alert: %w", err)
-	}
-	if a.ID == "" || a.State == "" || a.Rule == "" {
-		return nil, errors.New("parse the alert: it has no id, no state or no rule")
+	a, err := choice.Parse(payload)
+	if err != nil {
+		return nil, err
 	}
 	if a.State == event.Resolved && a.EndsAt == nil {
 		return nil, fmt.Errorf("alert %s is resolved but has no ends_at", a.ID)
@@ -189,8 +186,7 @@ func parse(payload []byte) (*event.Alert, error) {
 // be told of it; ok is false if nothing. again says that it is a dead letter
 // that is tried again: the log has gone on meanwhile.
 func (p *Partition) take(s state, a *event.Alert, again bool, now time.Time) (st step, ok bool) {
-	named := slices.ContainsFunc(a.Actions, func(x event.Action) bool { return x.Send != "" && x.Send == p.sink.cfg.Name })
-	chosen := a.Told() && (named || p.sink.cfg.All)
+	chosen := choice.Choice{Name: p.sink.cfg.Name, All: p.sink.cfg.All}.For(a)
 	e := &entry{ID: a.ID, Labels: labelsOf(a), Annotations: annotationsOf(a), StartsAt: a.StartsAt}
 	e.print = print(e.Labels)
 	before := s.ids[a.ID]

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"weir/ingest/event"
+	"weir/sinks/choice"
 )
 
 // Whether an smtp server must offer STARTTLS.
@@ -41,7 +41,7 @@ type Config struct {
 
 // Default returns a Config with all but Name, URL, From and To set.
 func Default() Config {
-	return Config{StartTLS: Required, On: []string{event.Firing, event.Resolved}, Timeout: 30 * time.Second, MaxAttempts: 100}
+	return Config{StartTLS: Required, On: choice.Default(), Timeout: 30 * time.Second, MaxAttempts: 100}
 }
 
 // Validate reports everything that is wrong with c, naming keys and remedies.
@@ -56,8 +56,8 @@ func (c Config) Validate() error {
 	default:
 		bad("starttls: %q is not one of required, optional, off", c.StartTLS)
 	}
-	if c.Name == "" && !c.All {
-		bad("name: missing; without it only all: true can choose alerts")
+	if err := c.choice().Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Password != "" && c.Username == "" {
 		bad("password: is set, but username is not")
@@ -79,14 +79,6 @@ func (c Config) Validate() error {
 	if _, err := parseTemplates(c.Subject, c.Body); err != nil {
 		errs = append(errs, err)
 	}
-	if len(c.On) == 0 {
-		bad("on: empty, so nothing would ever be mailed; e.g. [firing, resolved]")
-	}
-	for _, s := range c.On {
-		if s != event.Firing && s != event.Resolved {
-			bad("on: %q is not one of firing, resolved", s)
-		}
-	}
 	if c.Timeout <= 0 {
 		bad("timeout: must be more than 0")
 	}
@@ -95,6 +87,8 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+func (c Config) choice() choice.Choice { return choice.Choice{Name: c.Name, All: c.All, On: c.On} }
 
 func checkAddress(s string) error {
 	if s == "" {

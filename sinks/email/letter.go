@@ -4,33 +4,24 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	netmail "net/mail"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
 )
 
 // letter is one mail on its way.
 type letter struct {
 	batch   int
 	message uint32
-	at      position
+	at      event.Position
 	order   string // mails of one of these are sent in their order
 	text    []byte // header and body
-}
-
-// position is where an alert stands in the log.
-type position struct {
-	partition int
-	seq       uint64
-	message   uint32
 }
 
 // choose returns the mail that a message causes, or nil if it causes none.
@@ -39,27 +30,20 @@ func (s *Sink) choose(b *event.Batch, message uint32) (*letter, error) {
 	if m.Record != event.AlertFact {
 		return nil, nil
 	}
-	var a event.Alert
-	if err := json.Unmarshal(m.Payload, &a); err != nil {
-		return nil, fmt.Errorf("parse the alert: %w", err)
-	}
-	if a.ID == "" || a.State == "" {
-		return nil, errors.New("parse the alert: it has no id or no state")
-	}
-	sent := slices.ContainsFunc(a.Actions, func(x event.Action) bool { return x.Send != "" && x.Send == s.cfg.Name })
-	if !a.Told() || !sent && !s.cfg.All || !slices.Contains(s.cfg.On, a.State) {
-		return nil, nil
+	a, err := choice.Parse(m.Payload)
+	if err != nil || !s.choice.Takes(a) {
+		return nil, err
 	}
 	at := event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: message}
 	record := m.ID
 	if record == "" {
 		record = at.String()
 	}
-	text, err := s.compose(&a, strings.Clone(record), time.Unix(0, m.Received))
+	text, err := s.compose(a, strings.Clone(record), time.Unix(0, m.Received))
 	if err != nil {
 		return nil, fmt.Errorf("write the mail: %w", err)
 	}
-	return &letter{message: message, at: position{b.Partition, b.Seq, message}, order: a.Rule + "\x00" + a.Key, text: text}, nil
+	return &letter{message: message, at: at, order: a.Rule + "\x00" + a.Key, text: text}, nil
 }
 
 // compose returns header and body. record names the record of the log, for what

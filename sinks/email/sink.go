@@ -9,10 +9,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
+	"weir/sinks/progress"
 )
 
 // Metrics counts what a Sink did since it was made. All are totals.
@@ -33,31 +34,26 @@ type Sink struct {
 	hello     string
 	domain    string // of Message-IDs
 	templates templates
+	choice    choice.Choice
+	notes     *progress.Notes[note]
 	metrics   Metrics
-
-	mu       sync.Mutex
-	progress map[position]*progress // of mails in calls that have not succeeded yet
 }
 
-// progress is what became of a mail so far. Only the one goroutine that
-// delivers its partition uses it.
-type progress struct {
+// note is what became of a mail so far.
+type note struct {
 	done     map[string]bool  // recipients that have it
 	refused  map[string]error // recipients that never will
 	attempts int              // that the server put off
 	last     error            // why the last attempt did not reach everyone
 }
 
-// maxProgress bounds what is remembered of calls that were given up. Forgetting
-// costs no more than a repeated mail.
-const maxProgress = 100_000
-
 // New returns a Sink for a Config that is valid. It does no I/O.
 func New(cfg Config) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Sink{cfg: cfg, hello: cfg.Hello, progress: map[position]*progress{}}
+	s := &Sink{cfg: cfg, hello: cfg.Hello, choice: cfg.choice()}
+	s.notes = progress.New(func() *note { return &note{done: map[string]bool{}, refused: map[string]error{}} })
 	s.server, _ = parseServer(cfg.URL) // Validate has parsed all of these
 	s.templates, _ = parseTemplates(cfg.Subject, cfg.Body)
 	s.from, _ = netmail.ParseAddress(cfg.From)
@@ -107,7 +103,9 @@ func (s *Sink) Handle(ctx context.Context, batches []*event.Batch) (event.Outcom
 			return event.Outcome{}, &event.RetryError{Err: fmt.Errorf("mail alerts by %v: %w", s.server, err)}
 		}
 		out.Dead = append(out.Dead, dead...)
-		s.forget(letters)
+		for _, l := range letters {
+			s.notes.Forget(l.at)
+		}
 	}
 	s.metrics.Dead.Add(uint64(len(out.Dead)))
 	return out, nil
@@ -129,7 +127,7 @@ func (s *Sink) deliver(ctx context.Context, letters []*letter) ([]event.Dead, er
 		if held[l.order] {
 			continue
 		}
-		p := s.progressOf(l)
+		p := s.notes.Of(l.at)
 		if to := s.pending(p); len(to) > 0 {
 			var err error
 			if se == nil {
@@ -180,7 +178,7 @@ func cause(ctx context.Context, err error) error {
 }
 
 // note keeps what an attempt came to.
-func (s *Sink) note(p *progress, to []string, o outcome, err error) {
+func (s *Sink) note(p *note, to []string, o outcome, err error) {
 	off, first := o.text, len(p.done) == 0
 	p.last = err
 	for _, a := range to {
@@ -203,7 +201,7 @@ func (s *Sink) note(p *progress, to []string, o outcome, err error) {
 }
 
 // pending returns who is still to get a mail.
-func (s *Sink) pending(p *progress) []string {
+func (s *Sink) pending(p *note) []string {
 	var out []string
 	for _, a := range s.to {
 		if !p.done[a.Address] && p.refused[a.Address] == nil && !slices.Contains(out, a.Address) {
@@ -214,7 +212,7 @@ func (s *Sink) pending(p *progress) []string {
 }
 
 // verdict says who does not get a mail, and why.
-func (s *Sink) verdict(p *progress) error {
+func (s *Sink) verdict(p *note) error {
 	var b strings.Builder
 	for i, a := range slices.Sorted(maps.Keys(p.refused)) {
 		if i > 0 {
@@ -226,26 +224,4 @@ func (s *Sink) verdict(p *progress) error {
 		fmt.Fprintf(&b, "; %d other recipients have it", n)
 	}
 	return errors.New(b.String())
-}
-
-func (s *Sink) progressOf(l *letter) *progress {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.progress[l.at]
-	if p == nil {
-		if len(s.progress) >= maxProgress {
-			clear(s.progress)
-		}
-		p = &progress{done: map[string]bool{}, refused: map[string]error{}}
-		s.progress[l.at] = p
-	}
-	return p
-}
-
-func (s *Sink) forget(letters []*letter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range letters {
-		delete(s.progress, l.at)
-	}
 }

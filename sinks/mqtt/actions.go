@@ -2,11 +2,11 @@ package mqtt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
 )
 
 // Publisher publishes on weir's own broker. When Publish returns nil the broker
@@ -36,7 +36,7 @@ func (a *Actions) Handle(ctx context.Context, batches []*event.Batch) (event.Out
 				out.Filtered++
 				continue
 			}
-			alert, err := parseAlert(m.Payload)
+			alert, err := choice.Parse(m.Payload)
 			if err == nil && alert.Shadow() {
 				out.Filtered++
 				continue
@@ -84,17 +84,6 @@ func (a *Actions) publish(ctx context.Context, topic string, payload []byte, qos
 		return &event.RetryError{Err: fmt.Errorf("publish to %q: %w", topic, err)}
 	}
 	return nil
-}
-
-func parseAlert(payload []byte) (*event.Alert, error) {
-	a := &event.Alert{}
-	if err := json.Unmarshal(payload, a); err != nil {
-		return nil, fmt.Errorf("parse the alert: %w", err)
-	}
-	if a.ID == "" || a.State == "" || a.Rule == "" {
-		return nil, errors.New("parse the alert: it has no id, no state or no rule")
-	}
-	return a, nil
 }
 
 func clip(topic string) string {

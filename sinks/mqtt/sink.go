@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
 )
 
 // Metrics counts what a Sink did since it was made. All are totals.
@@ -124,12 +124,11 @@ func (s *Sink) letters(b *event.Batch, batch int, message uint32) ([]*letter, er
 }
 
 func (s *Sink) alertLetter(m *event.Message, batch int, message uint32) ([]*letter, error) {
-	a, err := parseAlert(m.Payload)
+	a, err := choice.Parse(m.Payload)
 	if err != nil {
 		return nil, err
 	}
-	sent := slices.ContainsFunc(a.Actions, func(act event.Action) bool { return act.Send != "" && act.Send == s.cfg.Name })
-	if !a.Told() || !sent && !s.cfg.AllAlerts {
+	if !(choice.Choice{Name: s.cfg.Name, All: s.cfg.AllAlerts}).For(a) {
 		return nil, nil
 	}
 	topic, err := s.alerts.fill(alertName(a))

@@ -14,8 +14,8 @@ import (
 type letter struct {
 	batch   int
 	message uint32
-	at      position
-	alert   event.Alert
+	at      event.Position
+	alert   *event.Alert
 	payload []byte // the alert's JSON as it is in the log
 	record  string // the id of its record in the log
 }
@@ -31,7 +31,7 @@ func (l *letter) id() string {
 	case l.record != "":
 		return l.record
 	}
-	return fmt.Sprintf("%s/%s/%d/%d/%d", id, l.alert.Notice, l.at.partition, l.at.seq, l.at.message)
+	return fmt.Sprintf("%s/%s/%d/%d/%d", id, l.alert.Notice, l.at.Partition, l.at.Seq, l.at.Message)
 }
 
 // cloudEvent is a CloudEvent in structured mode but for its data.

@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"time"
 
-	"weir/ingest/event"
+	"weir/sinks/choice"
 	"weir/sinks/exchange"
 )
 
@@ -33,7 +33,7 @@ func Default() Config {
 	return Config{
 		Method:      http.MethodPost,
 		Timeout:     10 * time.Second,
-		On:          []string{event.Firing, event.Resolved},
+		On:          choice.Default(),
 		Concurrency: 4,
 		Source:      "weir",
 	}
@@ -49,8 +49,8 @@ func (c Config) Validate() error {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		bad("url: not an http or https URL with a host, e.g. https://example.com/hook")
 	}
-	if c.Name == "" && !c.All {
-		bad("name: missing; without it only all: true can choose alerts")
+	if err := c.choice().Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	switch c.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
@@ -58,14 +58,6 @@ func (c Config) Validate() error {
 		bad("method: %q is not one of POST, PUT, PATCH", c.Method)
 	}
 	errs = append(errs, exchange.CheckHeaders(c.Headers)...)
-	if len(c.On) == 0 {
-		bad("on: empty, so nothing would ever be delivered; e.g. [firing, resolved]")
-	}
-	for _, s := range c.On {
-		if s != event.Firing && s != event.Resolved {
-			bad("on: %q is not one of firing, resolved", s)
-		}
-	}
 	if c.Timeout <= 0 {
 		bad("timeout: must be more than 0")
 	}
@@ -80,3 +72,5 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+func (c Config) choice() choice.Choice { return choice.Choice{Name: c.Name, All: c.All, On: c.On} }

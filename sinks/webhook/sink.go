@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -13,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"weir/ingest/event"
+	"weir/sinks/choice"
+	"weir/sinks/progress"
 )
 
 // Metrics counts what a Sink did since it was made. All are totals.
@@ -30,27 +31,16 @@ type Sink struct {
 	http    *http.Client
 	where   string // the address without what may be secret in it
 	seed    maphash.Seed
+	choice  choice.Choice
+	notes   *progress.Notes[note]
 	metrics Metrics
-
-	mu       sync.Mutex
-	progress map[position]*progress // of alerts in calls that have not succeeded yet
 }
 
-// position is where an alert stands in the log.
-type position struct {
-	partition int
-	seq       uint64
-	message   uint32
-}
-
-type progress struct {
+// note is what became of an alert so far.
+type note struct {
 	done     bool
 	attempts int // that failed in an outage
 }
-
-// maxProgress bounds what is remembered of calls that were given up. Forgetting
-// costs no more than a repeated delivery.
-const maxProgress = 100_000
 
 // New returns a Sink for a Config that is valid. It does no I/O.
 func New(cfg Config) (*Sink, error) {
@@ -58,7 +48,8 @@ func New(cfg Config) (*Sink, error) {
 		return nil, err
 	}
 	client, where := newClient(cfg)
-	return &Sink{cfg: cfg, http: client, where: where, seed: maphash.MakeSeed(), progress: map[position]*progress{}}, nil
+	return &Sink{cfg: cfg, http: client, where: where, seed: maphash.MakeSeed(),
+		choice: cfg.choice(), notes: progress.New(func() *note { return &note{} })}, nil
 }
 
 // Close gives up idle connections.
@@ -99,7 +90,9 @@ func (s *Sink) Handle(ctx context.Context, batches []*event.Batch) (event.Outcom
 			return event.Outcome{}, err
 		}
 		out.Dead = append(out.Dead, dead...)
-		s.forget(letters)
+		for _, l := range letters {
+			s.notes.Forget(l.at)
+		}
 	}
 	s.metrics.Dead.Add(uint64(len(out.Dead)))
 	return out, nil
@@ -111,20 +104,15 @@ func (s *Sink) choose(b *event.Batch, message uint32) (*letter, error) {
 	if m.Record != event.AlertFact {
 		return nil, nil
 	}
-	l := &letter{message: message, at: position{b.Partition, b.Seq, message}}
-	if err := json.Unmarshal(m.Payload, &l.alert); err != nil {
-		return nil, fmt.Errorf("parse the alert: %w", err)
+	a, err := choice.Parse(m.Payload)
+	if err != nil || !s.choice.Takes(a) {
+		return nil, err
 	}
-	if l.alert.ID == "" || l.alert.State == "" {
-		return nil, errors.New("parse the alert: it has no id or no state")
-	}
-	sent := slices.ContainsFunc(l.alert.Actions, func(a event.Action) bool { return a.Send != "" && a.Send == s.cfg.Name })
-	if !l.alert.Told() || !sent && !s.cfg.All || !slices.Contains(s.cfg.On, l.alert.State) {
-		return nil, nil
-	}
-	l.payload = slices.Clone(m.Payload) // the transport may read on after the call
-	l.record = strings.Clone(m.ID)
-	return l, nil
+	return &letter{
+		message: message, at: event.Position{Partition: uint16(b.Partition), Seq: b.Seq, Message: message}, alert: a,
+		payload: slices.Clone(m.Payload), // the transport may read on after the call
+		record:  strings.Clone(m.ID),
+	}, nil
 }
 
 // deliver works through the lanes, each in order, and returns what is dead. A
@@ -178,7 +166,7 @@ func worst(errs []error) error {
 
 // send delivers one alert unless a call before did. dead is why it never can be.
 func (s *Sink) send(ctx context.Context, l *letter) (dead, err error) {
-	p := s.progressOf(l)
+	p := s.notes.Of(l.at)
 	if p.done {
 		return nil, nil
 	}
@@ -203,28 +191,4 @@ func (s *Sink) send(ctx context.Context, l *letter) (dead, err error) {
 		return fmt.Errorf("given up after %d attempts: %w", p.attempts, err), nil
 	}
 	return nil, err
-}
-
-// progressOf returns what is known of an alert. Only the one goroutine that
-// delivers its partition uses it.
-func (s *Sink) progressOf(l *letter) *progress {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.progress[l.at]
-	if p == nil {
-		if len(s.progress) >= maxProgress {
-			clear(s.progress)
-		}
-		p = &progress{}
-		s.progress[l.at] = p
-	}
-	return p
-}
-
-func (s *Sink) forget(letters []*letter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range letters {
-		delete(s.progress, l.at)
-	}
 }

@@ -228,8 +228,8 @@ func TestARetryRepeatsOnlyWhatWasNotDelivered(t *testing.T) {
 	if _, err := s.Handle(t.Context(), []*event.Batch{b.Batch()}); err != nil {
 		t.Fatal(err)
 	}
-	if len(rc.seen) != 40 || len(s.progress) != 0 {
-		t.Errorf("delivered %d alerts, want 40; %d remembered, want 0", len(rc.seen), len(s.progress))
+	if len(rc.seen) != 40 || s.notes.Len() != 0 {
+		t.Errorf("delivered %d alerts, want 40; %d remembered, want 0", len(rc.seen), s.notes.Len())
 	}
 	for id, n := range rc.seen {
 		if n != 1 {
