@@ -293,7 +293,7 @@ func (p *pass) take(s *section) {
 		b := s.batch()
 		until := latest(b.Messages[s.from:])
 		if p.sides[newSide] == nil {
-			p.start(&b.Messages[s.from])
+			p.start(inForceFrom(b.Messages[s.from:s.to]))
 		}
 		if !p.begun && until >= p.ledger.from {
 			p.begun = true
@@ -343,8 +343,25 @@ func (p *pass) count(s *section, b *event.Batch) {
 	p.r.clock.Store(p.end)
 }
 
-// start puts the rules of both sides into force at the first message.
-func (p *pass) start(m *event.Message) {
+// inForceFrom returns when the rules of a pass come into force: with its first
+// message. A log begins with weir's start and then the rules: there it is their
+// record that counts, or devices that were never heard of would be missed from
+// another time than live.
+func inForceFrom(ms []event.Message) int64 {
+	for i := range ms {
+		switch ms[i].Record {
+		case event.Started, event.Tick:
+			continue
+		case event.RuleSet:
+			return ms[i].Received
+		}
+		break
+	}
+	return ms[0].Received
+}
+
+// start puts the rules of both sides into force at a log time.
+func (p *pass) start(at int64) {
 	sets := [sides]*rules.Set{newSide: p.r.rules, oldSide: p.old}
 	for side, set := range sets {
 		if set == nil || set.Len() == 0 {
@@ -355,7 +372,7 @@ func (p *pass) start(m *event.Message) {
 			t.kind = info.Kind
 			t.sides[side].has = true
 		}
-		p.sides[side] = replay.NewOwner(set, m.Received, p.owns, func(d rules.Derived) {
+		p.sides[side] = replay.NewOwner(set, at, p.owns, func(d rules.Derived) {
 			switch {
 			case d.Alert != nil:
 				p.ledger.fact(side, d.Alert, d.Time)

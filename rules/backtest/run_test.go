@@ -151,6 +151,28 @@ func TestTheWarmUpFillsTimersAndCountsForNothingElse(t *testing.T) {
 	}
 }
 
+// TestDevicesNeverHeardOfAreMissedFromTheSameTimeAsLive holds backtests against
+// a log as weir begins it: its start, and then its rules.
+func TestDevicesNeverHeardOfAreMissedFromTheSameTimeAsLive(t *testing.T) {
+	texts := hot(`absent("30s")`, ", match: {device: [a, ghost]}")
+	for name, begin := range map[string][][]byte{
+		"start and rules":        {started(0), ruleSet(4, setOf(t, texts))},
+		"rules of another time":  {started(0), tick(2), ruleSet(4, setOf(t, hot("temperature > 1", "")))},
+		"readings are no begin":  {reading(4, "a", 1), ruleSet(6, setOf(t, texts))},
+		"the log begins with it": {ruleSet(4, setOf(t, texts))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := openLog(t, t.TempDir(), 1)
+			b.put(0, begin...)
+			for s := 10; s < 60; s += 10 {
+				b.put(0, reading(float64(s), "a", 20))
+			}
+			r := b.must(backtest.Request{Rules: texts, Against: backtest.AgainstNone})
+			expect(t, "incidents", spans(r.Added), []string{"g/Hot ghost 34-open"})
+		})
+	}
+}
+
 func TestARequestThatCannotBeMetIsRefusedWithTheReason(t *testing.T) {
 	b := day(t, 2)
 	for _, tt := range []struct {

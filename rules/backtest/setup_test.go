@@ -103,6 +103,10 @@ func tick(s float64) []byte {
 	return eventlog.AppendRecord(nil, &event.Message{Record: event.Tick, Received: at(s)})
 }
 
+func started(s float64) []byte {
+	return eventlog.AppendRecord(nil, &event.Message{Record: event.Started, Received: at(s)})
+}
+
 func ruleSet(s float64, set *rules.Set) []byte {
 	return eventlog.AppendRecord(nil, &event.Message{Record: event.RuleSet, Received: at(s), Payload: set.Marshal()})
 }
