@@ -300,7 +300,7 @@ func (p *Partition) SeqAt(ctx context.Context, t time.Time) (uint64, error) {
 }
 
 // receivedUntil returns the receive time of the last chunk of a batch, or of
-// the next one that is there.
+// the next one that is there and has one.
 func (p *Partition) receivedUntil(ctx context.Context, seq uint64) (int64, error) {
 	for head := p.Head().Seq; seq <= head; seq++ {
 		m, err := p.stream.GetMsg(ctx, seq)
@@ -311,7 +311,7 @@ func (p *Partition) receivedUntil(ctx context.Context, seq uint64) (int64, error
 			return 0, fmt.Errorf("read batch %d of partition %d: %w", seq, p.id, err)
 		}
 		h, err := parseHeader(m.Header)
-		if err != nil {
+		if err != nil || h.to == 0 { // a log begins with records that weir wrote before anything was received
 			continue
 		}
 		return h.to, nil

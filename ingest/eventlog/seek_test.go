@@ -3,6 +3,8 @@ package eventlog
 import (
 	"testing"
 	"time"
+
+	"weir/ingest/event"
 )
 
 // TestATimeIsFoundThoughOldMessagesWerePutInAgain appends a message with an old
@@ -39,6 +41,35 @@ func TestATimeIsFoundThoughOldMessagesWerePutInAgain(t *testing.T) {
 		got, err := r.Partition(0).SeqAt(t.Context(), time.Unix(0, at(time.Duration(i)*time.Minute)))
 		if err != nil || got != want {
 			t.Errorf("minute %d is batch %d, %v; want %d", i, got, err, want)
+		}
+	}
+}
+
+// TestATimeBeforeTheLogIsItsFirstBatch begins a log as weir does: with its start
+// and the rules, before anything is received.
+func TestATimeBeforeTheLogIsItsFirstBatch(t *testing.T) {
+	r := open(t, Config{Dir: t.TempDir()})
+	now := time.Now()
+	for i, b := range [][]byte{
+		AppendRecord(nil, &event.Message{Record: event.Started, Received: now.UnixNano()}),
+		AppendRecord(nil, &event.Message{Record: event.RuleSet, Received: now.UnixNano(), Payload: []byte("{}")}),
+		AppendPublish(nil, now.Add(time.Minute).UnixNano(), "t/a", []byte("a"), "client", 1, false),
+	} {
+		pos, err := r.rings[0].Append(t.Context(), b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.await(pos)
+		if head := r.Partition(0).Head().Seq; head != uint64(i+1) {
+			t.Fatalf("batch %d is the head after %d batches", head, i+1)
+		}
+	}
+	for _, tt := range []struct {
+		at   time.Duration
+		want uint64
+	}{{-time.Hour, 1}, {time.Second, 1}, {2 * time.Minute, 4}} {
+		if got, err := r.Partition(0).SeqAt(t.Context(), now.Add(tt.at)); err != nil || got != tt.want {
+			t.Errorf("%s after the begin is batch %d, %v; want %d", tt.at, got, err, tt.want)
 		}
 	}
 }
