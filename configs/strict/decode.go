@@ -284,6 +284,9 @@ func (d *Decoder) structure(n *yaml.Node, out reflect.Value) {
 			if near := Suggest(p.key.Value, names(known)); near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
+			if strings.ContainsAny(p.key.Value, "()<>=") { // a comma ended the text that this belongs to
+				hint = "inside { } a comma ends text: put quotes around the whole, as in expr: 'sum_over_time(x, \"5m\") > 3'"
+			}
 			d.Errorf(p.key, hint, "unknown key %q", p.key.Value)
 			continue
 		}

@@ -88,6 +88,8 @@ func (d *Decoder) syntaxError(err error) {
 		hint = "put quotes around the whole text: it begins with a quote or a bracket, and goes on behind that"
 	case blockError(msg):
 		hint = "check the indentation of this line, and the - of lists: it does not go with the lines above"
+	case strings.Contains(msg, "expected ',' or") && strings.ContainsAny(text, "?("):
+		hint = "inside { } and [ ] put quotes around text that holds a comma, a quote or ?, as expressions do, e.g. expr: 'x > (limit ?? 5)'; and check the brackets"
 	case strings.Contains(msg, "did not find expected"):
 		hint = "check indentation, brackets and quotes here and in the lines above"
 	}
