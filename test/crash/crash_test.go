@@ -15,6 +15,7 @@ import (
 	"weir/console"
 	"weir/ingest/event"
 	"weir/rules"
+	"weir/test/child"
 	"weir/test/process"
 )
 
@@ -72,7 +73,7 @@ func TestEndingUnderLoadLosesNothingAcknowledged(t *testing.T) {
 			rnd := seed(t)
 			dir := t.TempDir()
 			acked, record := filepath.Join(dir, "acked"), filepath.Join(dir, "record")
-			sink := process.StartSink(t, process.FreeAddr(t), record)
+			sink := process.StartSink(t, child.FreeAddr(t), record)
 			w := process.New(t, process.Setup{
 				Log: tt.log, Rules: map[string]string{"cold.yaml": ruleFile},
 				Sinks: fmt.Sprintf("\n  - name: lines\n    start: all\n    retry: {min: 50ms, max: 500ms}\n    influxdb: {url: %q, database: weir}\n", sink.URL),

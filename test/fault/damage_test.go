@@ -11,6 +11,7 @@ import (
 
 	"weir/console"
 	"weir/ingest/event"
+	"weir/test/child"
 	"weir/test/process"
 )
 
@@ -101,7 +102,7 @@ func TestDamageOfTheLogIsReportedWithItsExactRangeAndTheRestIsDelivered(t *testi
 			}
 			tt.damage(t, blocks(t, w.Data))
 
-			sink := process.StartSink(t, process.FreeAddr(t), record)
+			sink := process.StartSink(t, child.FreeAddr(t), record)
 			setup.Sinks = fmt.Sprintf("\n  - name: lines\n    start: all\n    retry: {min: 50ms, max: 500ms}\n    influxdb: {url: %q, database: weir}\n", sink.URL)
 			w.Configure(t, setup)
 			w.Start(t)

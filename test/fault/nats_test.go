@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/test/child"
 	"weir/test/process"
 )
 
@@ -16,12 +17,12 @@ import (
 type natsServer struct {
 	addr string
 	args []string
-	proc *process.Proc
+	proc *child.Proc
 }
 
 func (n *natsServer) start(t *testing.T) {
 	t.Helper()
-	n.proc = process.Spawn(t, "nats-server", process.Tool(t, "WEIR_NATS_SERVER", "nats-server"), n.args...)
+	n.proc = child.Spawn(t, "nats-server", child.Tool(t, "WEIR_NATS_SERVER", "nats-server"), n.args...)
 	process.Eventually(t, "the NATS server listens", func() error {
 		if !n.proc.Alive() {
 			t.Fatalf("nats-server has ended:\n%s", n.proc.Err.Tail(20))
@@ -36,7 +37,7 @@ func (n *natsServer) start(t *testing.T) {
 
 func startNATS(t *testing.T) *natsServer {
 	t.Helper()
-	addr := process.FreeAddr(t)
+	addr := child.FreeAddr(t)
 	host, port, _ := net.SplitHostPort(addr)
 	n := &natsServer{addr: addr, args: []string{"-js", "-sd", t.TempDir(), "-a", host, "-p", port}}
 	n.start(t)
@@ -50,11 +51,11 @@ func startCluster(t *testing.T) []*natsServer {
 	var nodes []*natsServer
 	var cluster []string
 	for range 3 {
-		cluster = append(cluster, process.FreeAddr(t))
+		cluster = append(cluster, child.FreeAddr(t))
 		routes = append(routes, "nats-route://"+cluster[len(cluster)-1])
 	}
 	for i := range 3 {
-		addr := process.FreeAddr(t)
+		addr := child.FreeAddr(t)
 		conf := filepath.Join(t.TempDir(), "nats.conf")
 		text := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream {store_dir: %q}\ncluster {name: weir, listen: %q, routes: [%s]}\n",
 			i, addr, t.TempDir(), cluster[i], strings.Join(routes, ", "))
@@ -83,7 +84,7 @@ func underLoad(t *testing.T, log string, count int, cut func(w *process.Weir)) {
 	t.Helper()
 	dir := t.TempDir()
 	acked, record := filepath.Join(dir, "acked"), filepath.Join(dir, "record")
-	sink := process.StartSink(t, process.FreeAddr(t), record)
+	sink := process.StartSink(t, child.FreeAddr(t), record)
 	w := process.New(t, process.Setup{Log: log, Rules: map[string]string{"cold.yaml": warmRules},
 		Sinks: fmt.Sprintf("\n  - name: lines\n    start: all\n    retry: {min: 50ms, max: 500ms}\n    influxdb: {url: %q, database: weir}\n", sink.URL)})
 	process.Eventually(t, "weir starts on the cluster", func() error { // it may still be electing its leaders

@@ -8,7 +8,7 @@
 //
 // The binary is the one that the environment variable WEIR_INFLUXD names, or
 // .tools/bin/influxd beside go.mod (make test puts it there). Where neither is,
-// the test is skipped on a developer's machine, and fails where CI or
+// the test is skipped on a developer's machine, and fails where
 // WEIR_REQUIRE_SERVERS is set: a suite that passes must have run.
 //
 // Each server has a directory and loopback ports of its own, reports no usage,

@@ -1,40 +1,30 @@
 package influxd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"weir/test/child"
 )
 
-const (
-	startTimeout = 60 * time.Second // until the server answers; a loaded machine is slow
-	stopTimeout  = 20 * time.Second // until it has written its data and ended
-)
+// answerTimeout is how long a query may take; a loaded machine is slow.
+const answerTimeout = 60 * time.Second
 
 // Server is a running InfluxDB. Its methods fail the test they are given when
 // the server does not do what it should.
 type Server struct {
-	binary, dir, addr string
-	auth              bool
-
-	mu   sync.Mutex
-	cmd  *exec.Cmd     // nil while stopped
-	done chan struct{} // closed when cmd has ended
-	logs *logBuffer
+	*child.Server
+	dir  string
+	auth bool
 }
 
 // Admin is the user that WithAuth creates, with all rights.
@@ -53,79 +43,22 @@ func WithAuth() Option { return func(s *Server) { s.auth = true } }
 // Start starts a server that is stopped when the test ends.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	binary, err := find()
-	if err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("WEIR_REQUIRE_SERVERS") != "" {
-			t.Fatalf("influxd: %v", err)
-		}
-		t.Skipf("influxd: %v", err)
-	}
-	s := &Server{binary: binary, dir: t.TempDir()}
+	binary := child.Tool(t, "WEIR_INFLUXD", "influxd")
+	s := &Server{dir: t.TempDir()}
 	for _, o := range opts {
 		o(s)
 	}
-	t.Cleanup(func() { s.Stop(t) })
-	for try := 0; ; try++ {
-		s.addr = freeAddr(t)
-		if err = s.start(); err == nil {
-			break
-		}
-		if try == 3 || !strings.Contains(err.Error(), "address already in use") {
-			t.Fatalf("influxd: %v", err)
-		}
-	}
+	s.Server = child.Program{Name: "influxd", Binary: binary, Dir: s.dir, Args: s.configure, Ready: "/ping"}.Serve(t)
 	if s.auth {
 		s.Query(t, "", fmt.Sprintf("CREATE USER %s WITH PASSWORD '%s' WITH ALL PRIVILEGES", Admin, AdminPassword))
 	}
 	return s
 }
 
-// find returns the path of the binary.
-func find() (string, error) {
-	if p := os.Getenv("WEIR_INFLUXD"); p != "" {
-		if _, err := os.Stat(p); err != nil {
-			return "", fmt.Errorf("WEIR_INFLUXD: %w", err)
-		}
-		return p, nil
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			p := filepath.Join(dir, ".tools", "bin", "influxd")
-			if _, err := os.Stat(p); err != nil {
-				return "", errors.New("no .tools/bin/influxd: run make tools, or set WEIR_INFLUXD to the path of InfluxDB 1.8's influxd")
-			}
-			return p, nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", errors.New("no go.mod above the working directory, and WEIR_INFLUXD is not set")
-		}
-		dir = up
-	}
-}
-
-// freeAddr returns a loopback address that nothing listens on. It is below the
-// ports that the kernel gives out by itself, so that it is still free when the
-// server comes back from an outage.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
-	t.Fatal("influxd: found no free port in 100 tries")
-	return ""
-}
-
-func (s *Server) config() string {
-	return fmt.Sprintf(`reporting-disabled = true
+// configure writes the config for an address, and returns the arguments that name it.
+func (s *Server) configure(addr string) ([]string, error) {
+	conf := s.path("influxdb.conf")
+	text := fmt.Sprintf(`reporting-disabled = true
 bind-address = "127.0.0.1:0"
 [meta]
   dir = %q
@@ -157,93 +90,11 @@ bind-address = "127.0.0.1:0"
   enabled = false
 [[udp]]
   enabled = false
-`, s.path("meta"), s.path("data"), s.path("wal"), s.addr, s.auth)
+`, s.path("meta"), s.path("data"), s.path("wal"), addr, s.auth)
+	return []string{"run", "-config", conf}, os.WriteFile(conf, []byte(text), 0o600)
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
-
-// start runs the server and returns when it answers.
-func (s *Server) start() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
-		return errors.New("is running already")
-	}
-	conf := s.path("influxdb.conf")
-	if err := os.WriteFile(conf, []byte(s.config()), 0o600); err != nil {
-		return err
-	}
-	cmd := exec.Command(s.binary, "run", "-config", conf)
-	cmd.Env = []string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH")} // no INFLUXDB_ variable of the developer's
-	cmd.SysProcAttr = dieWithParent()
-	logs := &logBuffer{}
-	cmd.Stdout, cmd.Stderr = logs, logs
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", s.binary, err)
-	}
-	done := make(chan struct{})
-	go func() { // ends with the process
-		cmd.Wait() // the exit status of a server that is killed says nothing
-		close(done)
-	}()
-	s.cmd, s.done, s.logs = cmd, done, logs
-	deadline := time.Now().Add(startTimeout)
-	for {
-		select {
-		case <-done:
-			s.cmd = nil
-			return fmt.Errorf("ended while starting:\n%s", logs)
-		default:
-		}
-		resp, err := http.Get(s.URL() + "/ping")
-		if err == nil {
-			resp.Body.Close()
-			return nil
-		}
-		if time.Now().After(deadline) {
-			cmd.Process.Kill()
-			<-done
-			s.cmd = nil
-			return fmt.Errorf("did not answer within %v:\n%s", startTimeout, logs)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// URL returns the address, e.g. http://127.0.0.1:23456. It never changes.
-func (s *Server) URL() string { return "http://" + s.addr }
-
-// Stop ends the server in an orderly way. It does nothing if it is stopped.
-func (s *Server) Stop(t testing.TB) { s.end(t, syscall.SIGTERM) }
-
-// Kill ends the server at once, as a power cut would.
-func (s *Server) Kill(t testing.TB) { s.end(t, syscall.SIGKILL) }
-
-func (s *Server) end(t testing.TB, sig syscall.Signal) {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil {
-		return
-	}
-	s.cmd.Process.Signal(sig)
-	select {
-	case <-s.done:
-	case <-time.After(stopTimeout):
-		s.cmd.Process.Kill()
-		<-s.done
-		t.Errorf("influxd: did not stop within %v:\n%s", stopTimeout, s.logs)
-	}
-	s.cmd = nil
-}
-
-// Restart starts a stopped server again, at the same address with the same data.
-func (s *Server) Restart(t testing.TB) {
-	t.Helper()
-	if err := s.start(); err != nil {
-		t.Fatalf("influxd: restart: %v", err)
-	}
-}
 
 // CreateDatabase creates a database.
 func (s *Server) CreateDatabase(t testing.TB, name string) {
@@ -275,7 +126,7 @@ func (s *Server) Query(t testing.TB, database, q string) []Row {
 
 // TryQuery is Query for when the server may be down or refuse.
 func (s *Server) TryQuery(database, q string) ([]Row, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	form := url.Values{"db": {database}, "q": {q}, "epoch": {"ns"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/query", strings.NewReader(form.Encode()))
@@ -349,25 +200,4 @@ func (s *Server) Count(t testing.TB, database, measurement, field string) int {
 		t.Fatalf("influxd: count: %v", err)
 	}
 	return int(n)
-}
-
-// logBuffer keeps what the server prints, for when something goes wrong.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.b.Len() > 1<<20 {
-		return len(p), nil
-	}
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

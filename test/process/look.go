@@ -13,6 +13,7 @@ import (
 	"weir/console"
 	"weir/ingest/event"
 	"weir/rules"
+	"weir/test/child"
 )
 
 // Audit returns the books as weir audit prints them, and fails the test unless
@@ -172,14 +173,14 @@ type Bench struct {
 }
 
 // Load starts simulator bench against weir with further flags.
-func (w *Weir) Load(t testing.TB, args ...string) *Proc {
+func (w *Weir) Load(t testing.TB, args ...string) *child.Proc {
 	t.Helper()
 	full := append([]string{"bench", "--broker", "tcp://" + w.MQTT, "--json", "--quiet", "--timeout", "90s"}, args...)
-	return Spawn(t, "simulator bench", w.bin.simulator, full...)
+	return child.Spawn(t, "simulator bench", w.bin.simulator, full...)
 }
 
 // Loaded waits for the end of a load. Whatever it published must be acknowledged.
-func Loaded(t testing.TB, p *Proc, patience time.Duration) Bench {
+func Loaded(t testing.TB, p *child.Proc, patience time.Duration) Bench {
 	t.Helper()
 	status := p.Wait(t, patience)
 	var b Bench
@@ -194,7 +195,7 @@ func Loaded(t testing.TB, p *Proc, patience time.Duration) Bench {
 
 // SinkProc is a running simulator sink.
 type SinkProc struct {
-	*Proc
+	*child.Proc
 	URL    string
 	record string
 }
@@ -206,7 +207,7 @@ func StartSink(t testing.TB, addr, record string, args ...string) *SinkProc {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Spawn(t, "simulator sink", bin.simulator, append([]string{"sink", "--listen", addr, "--distinct", "--record", record}, args...)...)
+	p := child.Spawn(t, "simulator sink", bin.simulator, append([]string{"sink", "--listen", addr, "--distinct", "--record", record}, args...)...)
 	Eventually(t, "the sink listens", func() error {
 		if !p.Alive() {
 			t.Fatalf("the sink has ended:\n%s", p.Err)

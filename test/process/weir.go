@@ -6,11 +6,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/test/child"
 )
 
 // Setup is what a test gives weir to run with. The fields are fragments of
@@ -43,9 +46,9 @@ type Weir struct {
 	HTTP   string // address
 
 	bin  binaries
-	proc *Proc
-	logs []*Output // of all runs
-	outs []*Output
+	proc *child.Proc
+	logs []*child.Output // of all runs
+	outs []*child.Output
 }
 
 // New writes the config of an installation.
@@ -58,7 +61,7 @@ func New(t testing.TB, s Setup) *Weir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Weir{Dir: t.TempDir(), bin: bin, MQTT: FreeAddr(t), HTTP: FreeAddr(t), Data: s.Dir}
+	w := &Weir{Dir: t.TempDir(), bin: bin, MQTT: child.FreeAddr(t), HTTP: child.FreeAddr(t), Data: s.Dir}
 	if w.Data == "" {
 		w.Data = filepath.Join(w.Dir, "data")
 	}
@@ -119,12 +122,12 @@ func (w *Weir) write(t testing.TB, name, text string) {
 }
 
 // Launch starts the process and does not wait until it is ready.
-func (w *Weir) Launch(t testing.TB) *Proc {
+func (w *Weir) Launch(t testing.TB) *child.Proc {
 	t.Helper()
 	if w.proc != nil && w.proc.Alive() {
 		t.Fatal("weir runs already")
 	}
-	p, err := spawn("weir", w.bin.weir, "run", "-c", w.Config)
+	p, err := child.Start("weir", exec.Command(w.bin.weir, "run", "-c", w.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +178,7 @@ func (w *Weir) BecomesReady() bool {
 }
 
 // Proc returns the process that was started last.
-func (w *Weir) Proc() *Proc { return w.proc }
+func (w *Weir) Proc() *child.Proc { return w.proc }
 
 // Kill is kill -9.
 func (w *Weir) Kill() { w.proc.Kill() }
@@ -231,7 +234,7 @@ func (w *Weir) CLI(t testing.TB, args ...string) (stdout, stderr string, status 
 		n = 2
 	}
 	full := append(append(append([]string{}, args[:n]...), "-c", w.Config), args[n:]...)
-	p := Spawn(t, "weir "+strings.Join(args, " "), w.bin.weir, full...)
+	p := child.Spawn(t, "weir "+strings.Join(args, " "), w.bin.weir, full...)
 	status = p.Wait(t, Patience)
 	return p.Out.String(), p.Err.String(), status
 }

@@ -1,4 +1,4 @@
-package process
+package child
 
 import (
 	"bytes"
@@ -16,10 +16,6 @@ import (
 	"time"
 )
 
-// Patience is how long anything may take before a test gives up on it. It
-// decides nothing but how long a broken build hangs.
-const Patience = 60 * time.Second
-
 // Proc is a process of a test.
 type Proc struct {
 	Name   string
@@ -33,7 +29,7 @@ type Proc struct {
 // Spawn starts a program that is killed when the test ends.
 func Spawn(t testing.TB, name, binary string, args ...string) *Proc {
 	t.Helper()
-	p, err := spawn(name, binary, args...)
+	p, err := Start(name, exec.Command(binary, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +37,9 @@ func Spawn(t testing.TB, name, binary string, args ...string) *Proc {
 	return p
 }
 
-func spawn(name, binary string, args ...string) (*Proc, error) {
-	p := &Proc{Name: name, Out: &Output{}, Err: &Output{}, cmd: exec.Command(binary, args...), done: make(chan struct{})}
+// Start starts a command, whose output it keeps. It is for the caller to end it.
+func Start(name string, cmd *exec.Cmd) (*Proc, error) {
+	p := &Proc{Name: name, Out: &Output{}, Err: &Output{}, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.Out, p.Err
 	p.cmd.SysProcAttr = dieWithParent()
 	p.cmd.WaitDelay = 5 * time.Second
@@ -147,30 +144,9 @@ func (o *Output) Tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Eventually polls until f says that it is so. It fails the test, with what f
-// says last, when that takes longer than Patience.
-func Eventually(t testing.TB, what string, f func() error) {
-	t.Helper()
-	EventuallyWithin(t, Patience, what, f)
-}
-
-// EventuallyWithin is Eventually with another patience.
-func EventuallyWithin(t testing.TB, patience time.Duration, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not so after %v: %v", what, patience, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// FreeAddr returns a loopback address that nothing listens on.
+// FreeAddr returns a loopback address that nothing listens on. It is below the
+// ports that the kernel gives out by itself, so that it is still free when a
+// server comes back from an outage.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package influxd
-
-import "syscall"
-
-// dieWithParent does nothing here: a test process that is killed leaves its server.
-func dieWithParent() *syscall.SysProcAttr { return nil }
