@@ -44,6 +44,7 @@ func (p place) in(file string) string {
 type loader struct {
 	set      *Set
 	options  *Options
+	recorded bool // an earlier version took the files: what only newer ones refuse is let pass
 	groups   map[string]place
 	records  map[string]bool      // names of all records
 	targets  []target             // of all inhibits
@@ -202,6 +203,9 @@ func (l *loader) refuse(r *rule, spec *ruleSpec) {
 		return
 	}
 	for _, key := range alertKeys() {
+		if key == "backfill" && l.recorded { // earlier versions took it
+			continue
+		}
 		if at, ok := spec.Keys[key]; ok {
 			l.addf(at, "remove it, or make the rule an alert", "a record has no %s", key)
 		}
@@ -224,7 +228,7 @@ func (l *loader) expression(r *rule, spec *ruleSpec, text strict.String, key str
 	}
 	build := builder{l, r, []string{spec.Expr.Value, spec.Clear.Value}}
 	p, errs := expression.Compile(text.Value, expression.Options{
-		Table: l.set.slots, Condition: condition, Functions: functionNames(), Cell: build.call, Beside: r.expr, BesideName: "expr", Accepted: l.options.recorded != nil,
+		Table: l.set.slots, Condition: condition, Functions: functionNames(), Cell: build.call, Beside: r.expr, BesideName: "expr", Accepted: l.recorded,
 	})
 	for _, e := range errs {
 		l.addf(text.At(e.Offset), e.Hint, "%s: %s", key, e.Msg)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,6 +177,39 @@ func TestDamagedRuleSetRecordsAreRefused(t *testing.T) {
 	} {
 		if _, err := rules.ParseSet([]byte(tt.payload)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error is %v, want %s", tt.name, err, tt.want)
+		}
+	}
+}
+
+// recorded returns the record of a set that only an earlier version took.
+func recorded(t *testing.T, text string) []byte {
+	t.Helper()
+	file, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(hash string) []byte {
+		return fmt.Appendf(nil, `{"version":1,"hash":%q,"options":{},"files":[{"name":"r.yaml","text":%s}]}`, hash, file)
+	}
+	_, err = rules.ParseSet(record(""))
+	_, hash, ok := strings.Cut(fmt.Sprint(err), "its content's ")
+	if !ok {
+		t.Fatalf("the record is refused: %v", err)
+	}
+	return record(hash)
+}
+
+func TestWhatEarlierVersionsTookStaysInForce(t *testing.T) {
+	for _, rule := range []string{
+		`{record: r, expr: x, backfill: notify}`,
+		`{alert: A, expr: 'x > 3 and x == "hot"'}`,
+	} {
+		text := "groups: [{name: g, rules: [" + rule + "]}]"
+		if _, err := rules.Load([]rules.File{{Name: "r.yaml", Data: []byte(text)}}, rules.Options{}); err == nil {
+			t.Errorf("%s is accepted from a file", rule)
+		}
+		if _, err := rules.ParseSet(recorded(t, text)); err != nil {
+			t.Errorf("%s: %v", rule, err)
 		}
 	}
 }

@@ -40,7 +40,7 @@ type escalation struct {
 
 // alertKeys are the keys of a rule that only alerts have.
 func alertKeys() []string {
-	return []string{"for", "clear", "keep_firing_for", "labels", "annotations", "actions", "repeat", "escalate", "inhibit", "flapping"}
+	return []string{"for", "clear", "keep_firing_for", "labels", "annotations", "actions", "repeat", "escalate", "inhibit", "flapping", "backfill"}
 }
 
 const (

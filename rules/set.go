@@ -151,7 +151,7 @@ func Load(files []File, o Options) (*Set, error) {
 	if o.Sources != nil && s.options.Sources == nil {
 		s.options.Sources = []string{}
 	}
-	l := &loader{set: s, options: &s.options, groups: map[string]place{}, records: map[string]bool{}, cells: map[string]*cellSpec{}, calls: map[string]int32{}}
+	l := &loader{set: s, options: &s.options, recorded: o.recorded != nil, groups: map[string]place{}, records: map[string]bool{}, cells: map[string]*cellSpec{}, calls: map[string]int32{}}
 	files, specs := l.decode(files)
 	s.files = files
 	for i := range files {

@@ -150,6 +150,9 @@ func (r *resolver) identifier(n *ast.IdentifierNode) ast.Node {
 		return n
 	case name[0] == '$':
 		hint := "names stand for themselves: write " + strings.TrimPrefix(name, "$")
+		if name == "$labels" { // of Prometheus: what follows is the name
+			hint = "names stand for themselves: write {{ device }} or {{ site }} for {{ $labels.device }} or {{ $labels.site }}"
+		}
 		if name == "$env" {
 			hint = `to read a name that is not a word, write field("the-name")`
 		}
@@ -269,8 +272,8 @@ func (r *resolver) call(n *ast.CallNode) ast.Node {
 		r.fail(n, why, "%s() cannot be used here", id.Value)
 		return n
 	}
-	hint := ""
-	if near := strict.Suggest(id.Value, r.functions()); near != "" {
+	hint := foreign[id.Value]
+	if near := strict.Suggest(id.Value, r.functions()); hint == "" && near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
 	r.fail(n, hint, "unknown function %s", id.Value)
@@ -354,4 +357,14 @@ func (r *resolver) functions() []string {
 	}
 	known = append(known, r.options.Functions...)
 	return append(known, slices.Sorted(maps.Keys(r.options.Reserved))...)
+}
+
+// foreign are functions of Prometheus, which people will try, and what to write.
+var foreign = map[string]string{
+	"avg": `over a time: avg_over_time(x, "5m"); over devices: the same, and by: [site] beside expr`, "stddev": `write stddev_over_time(x, "5m")`, "stdvar": `write stdvar_over_time(x, "5m")`,
+	"quantile": `write quantile_over_time(0.95, x, "5m")`, "histogram_quantile": `there are no histograms: write quantile_over_time(0.95, x, "5m")`,
+	"absent_over_time": `write absent(x, "5m")`,
+	"time":             "write time, without brackets: it is a point in time; time.Unix() is in seconds",
+	"hour":             "write time.Hour()", "minute": "write time.Minute()", "day_of_week": "write int(time.Weekday())",
+	"clamp_max": "write min(x, 5)", "clamp_min": "write max(x, 5)", "clamp": "write min(max(x, 0), 5)", "vector": "write the number", "scalar": "write the name",
 }
