@@ -203,6 +203,7 @@ func TestWhatEarlierVersionsTookStaysInForce(t *testing.T) {
 	for _, rule := range []string{
 		`{record: r, expr: x, backfill: notify}`,
 		`{alert: A, expr: 'x > 3 and x == "hot"'}`,
+		`{alert: A, expr: 'max(x) > 3 or sum(x) > 3', annotations: {summary: "{{ any(x, # > 3) }}"}}`,
 	} {
 		text := "groups: [{name: g, rules: [" + rule + "]}]"
 		if _, err := rules.Load([]rules.File{{Name: "r.yaml", Data: []byte(text)}}, rules.Options{}); err == nil {

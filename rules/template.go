@@ -93,7 +93,7 @@ func (l *loader) template(s strict.String, u usage, labels []string) template {
 			return t
 		}
 		p, errs := expression.Compile(text[from:from+length], expression.Options{
-			Table: l.set.texts, Variables: names, Roots: roots,
+			Table: l.set.texts, Variables: names, Roots: roots, Accepted: l.recorded,
 		})
 		for _, e := range errs {
 			l.addf(s.At(from+e.Offset), e.Hint, "template: %s", e.Msg)

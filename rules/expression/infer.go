@@ -170,8 +170,8 @@ func (in *inference) infer(n ast.Node) kind {
 		if n.Name == "type" {
 			in.loose = true
 		}
-		for _, a := range n.Arguments {
-			in.infer(a)
+		for i, a := range n.Arguments {
+			in.lists(n, i, in.infer(a))
 		}
 	case *ast.VariableDeclaratorNode:
 		in.infer(n.Value)
@@ -188,8 +188,21 @@ func (in *inference) infer(n ast.Node) kind {
 		}
 	case *ast.PredicateNode:
 		in.infer(n.Node)
+	case *ast.MemberNode:
+		in.within(n.Node)
+	case *ast.ChainNode:
+		in.within(n.Node)
+	case *ast.SliceNode:
+		in.within(n.Node)
 	}
 	return kindOf(n)
+}
+
+// within looks at what an element is taken of. Earlier versions did not.
+func (in *inference) within(n ast.Node) {
+	if !in.options.Accepted {
+		in.infer(n)
+	}
 }
 
 func (in *inference) binary(n *ast.BinaryNode) kind {
