@@ -257,7 +257,7 @@ var lifecycles = []struct {
 	},
 	{
 		"a record does not see its own recordings",
-		"record: t\nexpr: t * 2",
+		"record: t\nmatch: {measurement: telemetry}\nexpr: t * 2",
 		[]line{
 			{at: 1, device: "a", fields: []event.Field{f("t", 2.0)}},
 			{at: 2, record: &event.Recorded{Rule: "g/t", Name: "t", Device: "a", Value: 4.0}},

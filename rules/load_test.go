@@ -203,6 +203,7 @@ func TestWhatEarlierVersionsTookStaysInForce(t *testing.T) {
 	for _, rule := range []string{
 		`{record: r, expr: x, backfill: notify}`,
 		`{alert: A, expr: 'x > 3 and x == "hot"'}`,
+		`{record: r, expr: r + 1}`,
 		`{alert: A, expr: 'max(x) > 3 or sum(x) > 3', annotations: {summary: "{{ any(x, # > 3) }}"}}`,
 	} {
 		text := "groups: [{name: g, rules: [" + rule + "]}]"
@@ -212,6 +213,17 @@ func TestWhatEarlierVersionsTookStaysInForce(t *testing.T) {
 		if _, err := rules.ParseSet(recorded(t, text)); err != nil {
 			t.Errorf("%s: %v", rule, err)
 		}
+	}
+}
+
+func TestARecordOfAnEarlierVersionThatReadsItsOwnNameDoesNotSeeItsOwn(t *testing.T) {
+	log := batch(t, 1, tick(0), line{at: 1, device: "a", fields: []event.Field{f("t", 2.0)}},
+		line{at: 2, record: &event.Recorded{Rule: "g/t", Name: "t", Device: "a", Value: 4.0}})
+	log.Messages[0].Record, log.Messages[0].Payload = event.RuleSet, recorded(t, group("record: t\nexpr: t * 2"))
+	var got []rules.Derived
+	rules.NewEngine(0).Process(log, func(d rules.Derived) { got = append(got, d) })
+	if story := strings.Join(story(got), "\n"); story != "1 t=4 a" {
+		t.Errorf("derived %s", story)
 	}
 }
 

@@ -268,6 +268,12 @@ func (l *loader) cycles() {
 	for _, r := range records {
 		if m := r.match.measurement; r.match.source == nil && len(m) == 1 && m[0] == r.name && named[r.name] == 1 {
 			l.errs.Addf(r.file, r.pos, "match the events that it is to be derived from", "record %s would read nothing but itself", r.id)
+		} else if named[r.name] == 1 && !l.recorded && slices.Contains(r.recordings(), r.name) {
+			hint := "give it a name of its own; if devices send a field " + r.name + ", say in which events: match: {measurement: NAME}"
+			if m != nil {
+				hint = "leave its own name out of match.measurement"
+			}
+			l.errs.Addf(r.file, r.pos, hint, "record %s reads its own name", r.id)
 		}
 		if state[r] == unseen {
 			visit(r)
