@@ -67,11 +67,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, d event.Decision
 		s.fail(w, http.StatusBadRequest, err)
 		return
 	}
-	if err := s.deps.Decide(r.Context(), d); err != nil {
-		s.fail(w, http.StatusInternalServerError, err)
-		return
-	}
-	s.reply(w, d)
+	s.answer(w, d, s.deps.Decide(r.Context(), d), false)
 }
 
 // body reads a request's body, or answers that it is too large.

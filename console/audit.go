@@ -47,11 +47,7 @@ type PartitionAudit struct {
 
 func (s *Server) audit(w http.ResponseWriter, r *http.Request) {
 	a, err := s.Audit(r.Context())
-	if err != nil {
-		s.fail(w, http.StatusInternalServerError, err)
-		return
-	}
-	s.reply(w, a)
+	s.answer(w, a, err, false)
 }
 
 // Audit balances the books of every consumer in every partition.

@@ -35,12 +35,5 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	defer s.explaining.Unlock()
 	report, err := s.deps.Explain(r.Context(), explain.Request{Alert: q.Get("alert"), Rule: q.Get("rule"), Key: q.Get("key"), At: q.Get("at"), Until: q.Get("until")})
 	var input *explain.InputError
-	switch {
-	case errors.As(err, &input):
-		s.fail(w, http.StatusBadRequest, err)
-	case err != nil:
-		s.fail(w, http.StatusInternalServerError, err)
-	default:
-		s.reply(w, report)
-	}
+	s.answer(w, report, err, errors.As(err, &input))
 }

@@ -200,6 +200,19 @@ func (s *Server) fail(w http.ResponseWriter, status int, err error) {
 	json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
 }
 
+// answer replies with v or, if there is an error, with that. asked says that the
+// error lies in what was asked.
+func (s *Server) answer(w http.ResponseWriter, v any, err error, asked bool) {
+	switch {
+	case asked:
+		s.fail(w, http.StatusBadRequest, err)
+	case err != nil:
+		s.fail(w, http.StatusInternalServerError, err)
+	default:
+		s.reply(w, v)
+	}
+}
+
 func (s *Server) reply(w http.ResponseWriter, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -24,12 +24,5 @@ func (s *Server) shadow(w http.ResponseWriter, r *http.Request) {
 	}
 	report, err := s.deps.Shadow(r.Context(), backtest.ShadowRequest{Since: r.URL.Query().Get("since"), Limit: limit})
 	var input *backtest.InputError
-	switch {
-	case errors.As(err, &input):
-		s.fail(w, http.StatusBadRequest, err)
-	case err != nil:
-		s.fail(w, http.StatusInternalServerError, err)
-	default:
-		s.reply(w, report)
-	}
+	s.answer(w, report, err, errors.As(err, &input))
 }
