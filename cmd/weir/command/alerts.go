@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"weir/console"
@@ -21,16 +20,16 @@ import (
 )
 
 func runAlerts(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"list":    func() error { return alertList(ctx, c) },
-		"history": func() error { return alertHistory(ctx, c) },
-		"ack": func() error {
+	return c.sub(ctx,
+		verb{"list", alertList},
+		verb{"history", alertHistory},
+		verb{"ack", func(ctx context.Context, c *call) error {
 			return alertAck(ctx, c, http.MethodPost, "acknowledged", "Say that you look after alerts: they are not repeated and not escalated any more.")
-		},
-		"unack": func() error {
+		}},
+		verb{"unack", func(ctx context.Context, c *call) error {
 			return alertAck(ctx, c, http.MethodDelete, "no longer acknowledged", "Take an acknowledgement back: repeats and escalations go on.")
-		},
-	}, "list", "history", "ack", "unack")
+		}},
+	)
 }
 
 func alertList(ctx context.Context, c *call) error {
@@ -41,24 +40,17 @@ func alertList(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var answer struct{ Alerts []rules.Status }
-	raw, err := cl.get(ctx, "/api/v1/alerts", nil, &answer)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	w := tabwriter.NewWriter(c.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "STATE\tRULE\tKEY\tSINCE\tTOLD\tACKNOWLEDGED\tID")
-	for _, a := range answer.Alerts {
-		since := a.StartsAt
-		if since.IsZero() {
-			since = a.Active
+	return show(ctx, c, cl, "/api/v1/alerts", nil, *asJSON, func(answer *struct{ Alerts []rules.Status }) error {
+		w := c.table("STATE", "RULE", "KEY", "SINCE", "TOLD", "ACKNOWLEDGED", "ID")
+		for _, a := range answer.Alerts {
+			since := a.StartsAt
+			if since.IsZero() {
+				since = a.Active
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.State, oneLine(a.Rule), oneLine(a.Key), since.Format(time.RFC3339), toldText(&a), ackText(a.Acked), dash(a.ID))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.State, oneLine(a.Rule), oneLine(a.Key), since.Format(time.RFC3339), toldText(&a), ackText(a.Acked), dash(a.ID))
-	}
-	return w.Flush()
+		return w.Flush()
+	})
 }
 
 // toldText says whether people were told of an alert, and if not why.
@@ -112,20 +104,9 @@ func alertHistory(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	w := tabwriter.NewWriter(c.stdout, 0, 8, 2, ' ', 0)
-	if !*asJSON {
-		fmt.Fprintln(w, "TIME\tWHAT\tABOUT\tKEY\tTOLD\tID")
-	}
 	q := url.Values{"since": {*since}, "rule": {*rule}, "key": {*key}, "id": {*id}, "limit": {strconv.Itoa(*limit)}}
-	err = cl.each(ctx, http.MethodGet, "/api/v1/alerts/history", q, func(line []byte) error {
-		if *asJSON {
-			_, err := fmt.Fprintf(c.stdout, "%s\n", line)
-			return err
-		}
-		var l console.HistoryLine
-		if err := json.Unmarshal(line, &l); err != nil {
-			return fmt.Errorf("read weir's answer: %w", err)
-		}
+	w := c.tableUnless(*asJSON, "TIME", "WHAT", "ABOUT", "KEY", "TOLD", "ID")
+	err = showEach(ctx, c, cl, "/api/v1/alerts/history", q, *asJSON, func(l *console.HistoryLine) error {
 		at := l.At.Format(time.RFC3339)
 		switch {
 		case l.Alert != nil:
@@ -166,12 +147,7 @@ func alertAck(ctx context.Context, c *call, method, done, about string) error {
 	asJSON := fs.Bool("json", false, "print a JSON object a line")
 	by := fs.String("by", whoAmI(), "`who` decides this")
 	comment := fs.String("comment", "", "a `text` for others")
-	cl, ids, err := c.query(ctx, fs, about, c.name+" -c weir.yaml 0c94f5a53b9d4ee5b9b1c1a2f6a7d111", func(ids []string) error {
-		if len(ids) == 0 {
-			return &usageError{c.name + ": want ids of alerts", "weir alerts list shows the ids"}
-		}
-		return nil
-	})
+	cl, ids, err := c.query(ctx, fs, about, c.name+" -c weir.yaml 0c94f5a53b9d4ee5b9b1c1a2f6a7d111", c.some("alerts", "weir alerts list shows the ids"))
 	if err != nil {
 		return err
 	}
@@ -180,30 +156,9 @@ func alertAck(ctx context.Context, c *call, method, done, about string) error {
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
 	}
-	bad := 0
-	for _, id := range ids {
-		var d event.Decision
-		raw, err := cl.tell(ctx, method, "/api/v1/alerts/"+url.PathEscape(id)+"/ack", body, &d)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && len(ids) == 1:
-			return err
-		case err != nil:
-			bad++
-			fmt.Fprintf(c.stderr, "weir: %s: %s\n", oneLine(id), oneLine(err.Error()))
-		case *asJSON:
-			if err := c.print(raw); err != nil {
-				return err
-			}
-		default:
-			fmt.Fprintf(c.stdout, "%s %s\n", done, oneLine(id))
-		}
-	}
-	if bad > 0 {
-		return fmt.Errorf("%d of %d alerts: it could not be done", bad, len(ids))
-	}
-	return nil
+	return c.forEach(ctx, "alerts", done, ids, *asJSON, func(id string) ([]byte, error) {
+		return cl.tell(ctx, method, "/api/v1/alerts/"+url.PathEscape(id)+"/ack", nil, body, &event.Decision{})
+	})
 }
 
 // whoAmI returns the name of the user, "" if it is not known.

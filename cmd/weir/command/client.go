@@ -122,7 +122,12 @@ func (c *client) send(ctx context.Context, method, path string, q url.Values, co
 
 // get decodes the JSON answer to a GET into v and returns its bytes.
 func (c *client) get(ctx context.Context, path string, q url.Values, v any) ([]byte, error) {
-	body, err := c.do(ctx, http.MethodGet, path, q)
+	return c.tell(ctx, http.MethodGet, path, q, nil, v)
+}
+
+// tell is get for another method, and with a body.
+func (c *client) tell(ctx context.Context, method, path string, q url.Values, content []byte, v any) ([]byte, error) {
+	body, err := c.send(ctx, method, path, q, content)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"weir/console"
@@ -18,17 +17,17 @@ import (
 )
 
 func runDeadLetters(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"list": func() error { return deadList(ctx, c) },
-		"show": func() error { return deadShow(ctx, c) },
-		"replay": func() error {
+	return c.sub(ctx,
+		verb{"list", deadList},
+		verb{"show", deadShow},
+		verb{"replay", func(ctx context.Context, c *call) error {
 			return deadAct(ctx, c, deadVerb{"replay", "replayed", http.MethodPost,
 				"Give dead letters to their consumer again; those that it takes are dead letters no more."})
-		},
-		"drop": func() error {
+		}},
+		verb{"drop", func(ctx context.Context, c *call) error {
 			return deadAct(ctx, c, deadVerb{"drop", "dropped", http.MethodDelete, "Remove dead letters for good."})
-		},
-	}, "list", "show", "replay", "drop")
+		}},
+	)
 }
 
 func deadList(ctx context.Context, c *call) error {
@@ -41,20 +40,10 @@ func deadList(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	w := tabwriter.NewWriter(c.stdout, 0, 8, 2, ' ', 0)
-	if !*asJSON {
-		fmt.Fprintln(w, "ID\tRECEIVED\tTOPIC\tCAUSE")
-	}
+	w := c.tableUnless(*asJSON, "ID", "RECEIVED", "TOPIC", "CAUSE")
 	n := 0
-	err = cl.each(ctx, http.MethodGet, "/api/v1/dead-letters", url.Values{"consumer": {*consumer}, "limit": {strconv.Itoa(*limit)}}, func(line []byte) error {
-		if *asJSON {
-			_, err := fmt.Fprintf(c.stdout, "%s\n", line)
-			return err
-		}
-		var d eventlog.DeadLetter
-		if err := json.Unmarshal(line, &d); err != nil {
-			return fmt.Errorf("read weir's answer: %w", err)
-		}
+	q := url.Values{"consumer": {*consumer}, "limit": {strconv.Itoa(*limit)}}
+	err = showEach(ctx, c, cl, "/api/v1/dead-letters", q, *asJSON, func(d *eventlog.DeadLetter) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, d.Received.Format(time.RFC3339), oneLine(d.Topic), oneLine(d.Cause))
 		if n++; n%500 == 0 {
 			return w.Flush() // there may be very many
@@ -72,17 +61,11 @@ func deadShow(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var d eventlog.DeadLetter
-	raw, err := cl.get(ctx, "/api/v1/dead-letters/"+escapePath(rest[0]), nil, &d)
-	if err != nil {
+	return show(ctx, c, cl, "/api/v1/dead-letters/"+escapePath(rest[0]), nil, *asJSON, func(d *eventlog.DeadLetter) error {
+		_, err := fmt.Fprintf(c.stdout, "id        %s\nconsumer  %s\nposition  %s\ncause     %s\nput aside %s\nreceived  %s\ntopic     %s\nclient    %s\npayload   %d bytes\n%q\n",
+			d.ID, d.Consumer, d.Position, oneLine(d.Cause), d.At.Format(time.RFC3339Nano), d.Received.Format(time.RFC3339Nano), oneLine(d.Topic), oneLine(d.Client), len(d.Payload), d.Payload)
 		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	fmt.Fprintf(c.stdout, "id        %s\nconsumer  %s\nposition  %s\ncause     %s\nput aside %s\nreceived  %s\ntopic     %s\nclient    %s\npayload   %d bytes\n%q\n",
-		d.ID, d.Consumer, d.Position, oneLine(d.Cause), d.At.Format(time.RFC3339Nano), d.Received.Format(time.RFC3339Nano), oneLine(d.Topic), oneLine(d.Client), len(d.Payload), d.Payload)
-	return nil
+	})
 }
 
 // deadVerb is what can be done to dead letters.

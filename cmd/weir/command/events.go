@@ -1,9 +1,7 @@
 package command
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,10 +13,10 @@ import (
 )
 
 func runEvents(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"tail":   func() error { return eventsTail(ctx, c) },
-		"replay": func() error { return eventsReplay(ctx, c) },
-	}, "tail", "replay")
+	return c.sub(ctx,
+		verb{"tail", eventsTail},
+		verb{"replay", eventsReplay},
+	)
 }
 
 func eventsTail(ctx context.Context, c *call) error {
@@ -58,19 +56,7 @@ func eventsTail(ctx context.Context, c *call) error {
 		q.Set("partition", strconv.Itoa(*partition))
 	}
 	lines := &linePrinter{w: c.stdout}
-	err = cl.each(ctx, http.MethodGet, "/api/v1/events", q, func(line []byte) error {
-		if *asJSON {
-			_, err := fmt.Fprintf(c.stdout, "%s\n", line)
-			return err
-		}
-		var l console.Line
-		dec := json.NewDecoder(bytes.NewReader(line))
-		dec.UseNumber() // numbers are shown as they were sent
-		if err := dec.Decode(&l); err != nil {
-			return fmt.Errorf("read weir's answer: %w", err)
-		}
-		return lines.print(&l)
-	})
+	err = showEach(ctx, c, cl, "/api/v1/events", q, *asJSON, lines.print)
 	if q.Get("follow") == "true" && errors.Is(err, context.Canceled) {
 		return nil // that is how following ends
 	}

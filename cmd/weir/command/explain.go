@@ -52,13 +52,7 @@ func rulesExplain(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var r explain.Report
-	raw, err := cl.get(ctx, "/api/v1/rules/explain", q, &r)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	return explain.WriteText(c.stdout, &r)
+	return show(ctx, c, cl, "/api/v1/rules/explain", q, *asJSON, func(r *explain.Report) error {
+		return explain.WriteText(c.stdout, r)
+	})
 }

@@ -1,12 +1,14 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"weir/configs"
@@ -95,8 +97,27 @@ func (c *call) noArgs(rest []string) error {
 	return nil
 }
 
-// sub chooses a sub-command.
-func (c *call) sub(table map[string]func() error, order ...string) error {
+// onlyFlags parses the flags of a command that takes no arguments.
+func (c *call) onlyFlags(fs *flag.FlagSet, about, example string) error {
+	rest, err := c.flags(fs, about, example)
+	if err != nil {
+		return err
+	}
+	return c.noArgs(rest)
+}
+
+// verb is a sub-command.
+type verb struct {
+	name string
+	run  func(ctx context.Context, c *call) error
+}
+
+// sub runs the sub-command that the first argument names.
+func (c *call) sub(ctx context.Context, verbs ...verb) error {
+	var order []string
+	for _, v := range verbs {
+		order = append(order, v.name)
+	}
 	if len(c.args) == 0 || c.args[0] == "-h" || c.args[0] == "--help" || c.args[0] == "help" {
 		if len(c.args) == 0 {
 			return &usageError{c.name + ": which one?", c.name + " " + strings.Join(order, "|")}
@@ -105,8 +126,8 @@ func (c *call) sub(table map[string]func() error, order ...string) error {
 		return errHelp
 	}
 	name := c.args[0]
-	f, ok := table[name]
-	if !ok {
+	i := slices.Index(order, name)
+	if i < 0 {
 		hint := c.name + " " + strings.Join(order, "|")
 		if s := strict.Suggest(name, order); s != "" {
 			hint = fmt.Sprintf("did you mean %q?", s)
@@ -114,7 +135,7 @@ func (c *call) sub(table map[string]func() error, order ...string) error {
 		return &usageError{fmt.Sprintf("%s: unknown command %q", c.name, name), hint}
 	}
 	c.name, c.args = c.name+" "+name, c.args[1:]
-	return f()
+	return verbs[i].run(ctx, c)
 }
 
 // configFlag adds -c.

@@ -91,10 +91,10 @@ func (c *call) one(want, hint string) func(rest []string) error {
 }
 
 func runDevices(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"list": func() error { return devicesList(ctx, c) },
-		"show": func() error { return devicesShow(ctx, c) },
-	}, "list", "show")
+	return c.sub(ctx,
+		verb{"list", devicesList},
+		verb{"show", devicesShow},
+	)
 }
 
 func devicesList(ctx context.Context, c *call) error {
@@ -169,15 +169,9 @@ func devicesShow(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var d devices.Device
-	raw, err := cl.get(ctx, "/api/v1/devices/"+escapePath(rest[0]), nil, &d)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	return devices.WriteDevice(c.stdout, d)
+	return show(ctx, c, cl, "/api/v1/devices/"+escapePath(rest[0]), nil, *asJSON, func(d *devices.Device) error {
+		return devices.WriteDevice(c.stdout, *d)
+	})
 }
 
 // escapePath escapes an id for the path, and leaves its slashes.

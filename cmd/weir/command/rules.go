@@ -11,18 +11,17 @@ import (
 )
 
 func runRules(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"check": func() error { return rulesCheck(c) },
-		"test":  func() error { return rulesTest(c) },
-
-		"backtest": func() error { return rulesBacktest(ctx, c) },
-		"explain":  func() error { return rulesExplain(ctx, c) },
-		"shadow":   func() error { return rulesShadow(ctx, c) },
-		"list":     func() error { return rulesList(ctx, c) },
-	}, "check", "test", "list", "backtest", "explain", "shadow")
+	return c.sub(ctx,
+		verb{"check", rulesCheck},
+		verb{"test", rulesTest},
+		verb{"list", rulesList},
+		verb{"backtest", rulesBacktest},
+		verb{"explain", rulesExplain},
+		verb{"shadow", rulesShadow},
+	)
 }
 
-func rulesCheck(c *call) error {
+func rulesCheck(_ context.Context, c *call) error {
 	fs := flag.NewFlagSet("check", flag.ContinueOnError)
 	file := configFlag(fs)
 	asJSON := fs.Bool("json", false, "print the rules as JSON")

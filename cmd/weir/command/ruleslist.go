@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 
 	"weir/console"
 )
@@ -18,18 +17,13 @@ func rulesList(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var list struct{ Rules []console.Rule }
-	raw, err := cl.get(ctx, "/api/v1/rules", nil, &list)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	w := tabwriter.NewWriter(c.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "RULE\tKIND\tMODE\tPENDING\tFIRING\tEVALUATIONS\tERRORS\tNS EACH\tKEYS\tSTATE")
-	for i := range list.Rules {
-		r := &list.Rules[i]
+	return show(ctx, c, cl, "/api/v1/rules", nil, *asJSON, func(list *struct{ Rules []console.Rule }) error { return c.writeRules(list.Rules) })
+}
+
+func (c *call) writeRules(list []console.Rule) error {
+	w := c.table("RULE", "KIND", "MODE", "PENDING", "FIRING", "EVALUATIONS", "ERRORS", "NS EACH", "KEYS", "STATE")
+	for i := range list {
+		r := &list[i]
 		mode, each, pending, firing := "live", "-", "-", "-"
 		if r.Mode != "" {
 			mode = r.Mode
@@ -48,8 +42,8 @@ func rulesList(ctx context.Context, c *call) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	for i := range list.Rules {
-		if r := &list.Rules[i]; r.Stopped != "" {
+	for i := range list {
+		if r := &list[i]; r.Stopped != "" {
 			fmt.Fprintf(c.stdout, "%s is %s\n", oneLine(r.Rule), r.Stopped)
 		}
 	}

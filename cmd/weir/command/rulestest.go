@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -22,7 +23,7 @@ type testedFile struct {
 	Tests  []ruletest.Result `json:"tests"`
 }
 
-func rulesTest(c *call) error {
+func rulesTest(_ context.Context, c *call) error {
 	fs := flag.NewFlagSet("test", flag.ContinueOnError)
 	config := fs.String("c", "", "the config `file` for test files that name none: its sources decode payloads, and its rules are the default")
 	only := fs.String("run", "", "run only the tests whose name matches this regular `expression`")

@@ -17,11 +17,7 @@ func runRun(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
 	file := configFlag(fs)
 	dataDir := dataDirFlag(fs)
-	rest, err := c.flags(fs, "Run the broker, the log, the rules and the sinks until interrupted.", "weir run -c configs/demo.yaml")
-	if err != nil {
-		return err
-	}
-	if err := c.noArgs(rest); err != nil {
+	if err := c.onlyFlags(fs, "Run the broker, the log, the rules and the sinks until interrupted.", "weir run -c configs/demo.yaml"); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(*file)
@@ -63,11 +59,7 @@ func logger(cfg *configs.Config, c *call) *slog.Logger {
 func runCheck(_ context.Context, c *call) error {
 	fs := flag.NewFlagSet("check", flag.ContinueOnError)
 	file := configFlag(fs)
-	rest, err := c.flags(fs, "Check a config, its sources, users and rules, and change nothing.", "weir check -c weir.yaml")
-	if err != nil {
-		return err
-	}
-	if err := c.noArgs(rest); err != nil {
+	if err := c.onlyFlags(fs, "Check a config, its sources, users and rules, and change nothing.", "weir check -c weir.yaml"); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(*file)
@@ -107,11 +99,7 @@ func (c *call) version() string {
 func runVersion(_ context.Context, c *call) error {
 	fs := flag.NewFlagSet("version", flag.ContinueOnError)
 	asJSON := fs.Bool("json", false, "print JSON")
-	rest, err := c.flags(fs, "Print the version of weir and of Go.", "weir version --json")
-	if err != nil {
-		return err
-	}
-	if err := c.noArgs(rest); err != nil {
+	if err := c.onlyFlags(fs, "Print the version of weir and of Go.", "weir version --json"); err != nil {
 		return err
 	}
 	if *asJSON {

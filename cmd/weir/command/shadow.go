@@ -16,11 +16,7 @@ func rulesShadow(ctx context.Context, c *call) error {
 	since := fs.String("since", "", "read what was received since this `time`: RFC 3339, a day, or back from now such as -24h; default: all of the log")
 	limit := fs.Int("limit", backtest.DefaultLimit, "list at most `n` incidents of each kind; 0 lists all")
 	at := placeFlags(fs)
-	rest, err := c.flags(fs, "Say what the rules with mode: shadow have decided, and how that differs from the rules that they are to replace.", "weir rules shadow -c weir.yaml --since -7d")
-	if err != nil {
-		return err
-	}
-	if err := c.noArgs(rest); err != nil {
+	if err := c.onlyFlags(fs, "Say what the rules with mode: shadow have decided, and how that differs from the rules that they are to replace.", "weir rules shadow -c weir.yaml --since -7d"); err != nil {
 		return err
 	}
 	q := url.Values{"limit": {strconv.Itoa(*limit)}}
@@ -36,13 +32,7 @@ func rulesShadow(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var r backtest.ShadowReport
-	raw, err := cl.get(ctx, "/api/v1/rules/shadow", q, &r)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	return backtest.WriteShadows(c.stdout, &r)
+	return show(ctx, c, cl, "/api/v1/rules/shadow", q, *asJSON, func(r *backtest.ShadowReport) error {
+		return backtest.WriteShadows(c.stdout, r)
+	})
 }

@@ -1,17 +1,14 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"weir/configs/strict"
@@ -20,28 +17,11 @@ import (
 )
 
 func runSilences(ctx context.Context, c *call) error {
-	return c.sub(map[string]func() error{
-		"list":   func() error { return silenceList(ctx, c) },
-		"add":    func() error { return silenceAdd(ctx, c) },
-		"expire": func() error { return silenceExpire(ctx, c) },
-	}, "list", "add", "expire")
-}
-
-// tell sends a request with a body and decodes the JSON answer into v.
-func (c *client) tell(ctx context.Context, method, path string, content []byte, v any) ([]byte, error) {
-	body, err := c.send(ctx, method, path, nil, content)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return nil, fmt.Errorf("read weir's answer: %w", err)
-	}
-	if err := json.NewDecoder(bytes.NewReader(b)).Decode(v); err != nil {
-		return nil, fmt.Errorf("read weir's answer: %w", err)
-	}
-	return b, nil
+	return c.sub(ctx,
+		verb{"list", silenceList},
+		verb{"add", silenceAdd},
+		verb{"expire", silenceExpire},
+	)
 }
 
 func silenceList(ctx context.Context, c *call) error {
@@ -52,20 +32,13 @@ func silenceList(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	var answer struct{ Silences []console.Silence }
-	raw, err := cl.get(ctx, "/api/v1/silences", nil, &answer)
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return c.print(raw)
-	}
-	w := tabwriter.NewWriter(c.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATE\tUNTIL\tBY\tMATCHERS\tCOMMENT")
-	for _, s := range answer.Silences {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(s.ID), s.State, s.Until.Format(time.RFC3339), dash(s.By), matchersText(s.Matchers), dash(s.Comment))
-	}
-	return w.Flush()
+	return show(ctx, c, cl, "/api/v1/silences", nil, *asJSON, func(answer *struct{ Silences []console.Silence }) error {
+		w := c.table("ID", "STATE", "UNTIL", "BY", "MATCHERS", "COMMENT")
+		for _, s := range answer.Silences {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(s.ID), s.State, s.Until.Format(time.RFC3339), dash(s.By), matchersText(s.Matchers), dash(s.Comment))
+		}
+		return w.Flush()
+	})
 }
 
 func matchersText(all []event.Matcher) string {
@@ -128,7 +101,7 @@ func silenceAdd(ctx context.Context, c *call) error {
 		return fmt.Errorf("encode the request: %w", err)
 	}
 	var d event.Decision
-	raw, err := cl.tell(ctx, http.MethodPost, "/api/v1/silences", body, &d)
+	raw, err := cl.tell(ctx, http.MethodPost, "/api/v1/silences", nil, body, &d)
 	if err != nil {
 		return err
 	}
@@ -146,38 +119,13 @@ func silenceExpire(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("expire", flag.ContinueOnError)
 	asJSON := fs.Bool("json", false, "print a JSON object a line")
 	by := fs.String("by", whoAmI(), "`who` decides this")
-	cl, ids, err := c.query(ctx, fs, "End silences now. Alerts that fire still are told then.", "weir silences expire -c weir.yaml 5f0c2b1a9e8d7c6b", func(ids []string) error {
-		if len(ids) == 0 {
-			return &usageError{c.name + ": want ids of silences", "weir silences list shows the ids"}
-		}
-		return nil
-	})
+	cl, ids, err := c.query(ctx, fs, "End silences now. Alerts that fire still are told then.", "weir silences expire -c weir.yaml 5f0c2b1a9e8d7c6b", c.some("silences", "weir silences list shows the ids"))
 	if err != nil {
 		return err
 	}
 	defer cl.close()
-	bad := 0
-	for _, id := range ids {
-		var d event.Decision
-		raw, err := cl.tell(ctx, http.MethodDelete, "/api/v1/silences/"+url.PathEscape(id)+"?"+url.Values{"by": {*by}}.Encode(), nil, &d)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && len(ids) == 1:
-			return err
-		case err != nil:
-			bad++
-			fmt.Fprintf(c.stderr, "weir: %s: %s\n", oneLine(id), oneLine(err.Error()))
-		case *asJSON:
-			if err := c.print(raw); err != nil {
-				return err
-			}
-		default:
-			fmt.Fprintf(c.stdout, "expired %s\n", oneLine(id))
-		}
-	}
-	if bad > 0 {
-		return fmt.Errorf("%d of %d silences: it could not be done", bad, len(ids))
-	}
-	return nil
+	q := url.Values{"by": {*by}}
+	return c.forEach(ctx, "silences", "expired", ids, *asJSON, func(id string) ([]byte, error) {
+		return cl.tell(ctx, http.MethodDelete, "/api/v1/silences/"+url.PathEscape(id), q, nil, &event.Decision{})
+	})
 }

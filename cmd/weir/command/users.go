@@ -12,17 +12,15 @@ import (
 	"weir/ingest/broker/access"
 )
 
-func runUsers(_ context.Context, c *call) error {
-	return c.sub(map[string]func() error{"hash": func() error { return usersHash(c) }}, "hash")
+func runUsers(ctx context.Context, c *call) error {
+	return c.sub(ctx,
+		verb{"hash", usersHash},
+	)
 }
 
-func usersHash(c *call) error {
+func usersHash(_ context.Context, c *call) error {
 	fs := flag.NewFlagSet("hash", flag.ContinueOnError)
-	rest, err := c.flags(fs, "Read a password from standard input and print its bcrypt hash for the users file.", "printf %s 'correct horse' | weir users hash")
-	if err != nil {
-		return err
-	}
-	if err := c.noArgs(rest); err != nil {
+	if err := c.onlyFlags(fs, "Read a password from standard input and print its bcrypt hash for the users file.", "printf %s 'correct horse' | weir users hash"); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(c.stdin).ReadString('\n')
