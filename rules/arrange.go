@@ -2,12 +2,14 @@ package rules
 
 import (
 	"slices"
+	"strings"
 )
 
 // laneSpec and spaceSpec say which lanes and spaces the engines of a set have.
 type laneSpec struct {
 	lateness int64
 	stratum  int
+	sources  string // that rules are given events of, see match.source; "" for all
 }
 
 type spaceSpec struct {
@@ -49,7 +51,7 @@ func (s *Set) arrange() {
 }
 
 func (s *Set) laneOf(r *rule) int {
-	want := laneSpec{r.lateness, r.stratum}
+	want := laneSpec{r.lateness, r.stratum, strings.Join(r.match.source, "\x00")}
 	if i := slices.Index(s.lanes, want); i >= 0 {
 		return i
 	}

@@ -211,6 +211,7 @@ func (c *sequenceCell) feed(s *expression.Scope, at int64) bool {
 		}
 		c.begun = true
 	}
+	c.expire(at) // it holds until then; a last step at its very end still counts
 	fed := false
 	last := len(c.spec.steps) - 1
 	for i := last; i >= 0; i-- {
@@ -432,12 +433,26 @@ func (c *durationCell) next() int64 {
 }
 
 func (c *durationCell) value(_ *function, now int64) event.Value {
-	t := max(now, c.now)
+	return event.FloatValue(float64(c.at(max(now, c.now))) / 1e9)
+}
+
+// atLimit reports whether the value is what it is compared with for an instant only.
+func (c *durationCell) atLimit(t int64) bool {
 	v := c.at(t)
 	for _, limit := range c.spec.limits {
-		if v == int64(limit*1e9) { // it is there for an instant only: what counts is what comes after it
-			v += c.rate(t)
+		if v == int64(limit*1e9) && c.rate(t) != 0 {
+			return true
 		}
+	}
+	return false
+}
+
+// justAfter is the value, or that a nanosecond later if it is at a limit.
+func (c *durationCell) justAfter(now int64) event.Value {
+	t := max(now, c.now)
+	v := c.at(t)
+	if c.atLimit(t) {
+		v += c.rate(t)
 	}
 	return event.FloatValue(float64(v) / 1e9)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir/ingest/event"
 )
 
 // How weir deals with clocks of devices. All are in nanoseconds.
@@ -53,23 +55,27 @@ type rest struct {
 	streams []stream    // all but the first
 	held    []heldEvent // see hold
 	drift   *drift      // how its history comes, if its latest event is that
+	entries []*entry    // that go by it, but for the one in the space by device
 }
 
 // stream is how far one kind of a device's events has come. Devices send them
 // in order, but one kind may be ahead of another.
 type stream struct {
-	time  int64 // of the latest event
+	time  int64  // of the latest event
+	mark  uint32 // of its content, see markOf
 	id    uint32
 	begun bool // it had an event
 }
 
 // lane is a set of clocks. Rules that wait for late events have clocks of their
 // own, which are behind; so have rules that read recordings, which come back
-// through the log when the events after them were seen already.
+// through the log when the events after them were seen already, and rules that
+// are about some sources only: the clock of one of them may be slow.
 type lane struct {
 	index    int
-	lateness int64 // how long events are waited for
-	stratum  int   // 0 reads what devices send, n recordings of n-1
+	lateness int64  // how long events are waited for
+	stratum  int    // 0 reads what devices send, n recordings of n-1
+	sources  string // see laneSpec
 	clocks   map[string]*clock
 	all      []*clock // the same
 	home     *space   // by device; nil if there is none
@@ -117,10 +123,21 @@ func effective(at, received int64) int64 {
 	return at
 }
 
+// receipt returns when an event was received, or none for what rules recorded:
+// that of an instant comes back after what else is due then, so that its clock
+// waits in silence, as if the device had a time of its own.
+func (l *lane) receipt(received int64) int64 {
+	if l.stratum > 0 {
+		return none
+	}
+	return received
+}
+
 // arrive moves a device's clock to an event of an effective time and returns
 // the clock that the event belongs to, and the time as of which it is to be
 // evaluated.
-func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*clock, int64, verdict) {
+func (l *lane) arrive(c *clock, streamID, mark uint32, at, received, now int64) (*clock, int64, verdict) {
+	received = l.receipt(received)
 	if c.armed {
 		c.armed, c.time = false, at
 	}
@@ -128,23 +145,28 @@ func (l *lane) arrive(c *clock, streamID uint32, at, received, now int64) (*cloc
 		switch {
 		case at >= c.time-l.lateness:
 			c.move(at, received, now, at >= c.time && c.behind(at, now))
+			if c.holds(at, mark) {
+				return c, at, late
+			}
 			return c, at, waits
 		case at < c.time-l.lateness-BackfillAfter:
-			return c.backfill(streamID, at, now)
+			return c.backfill(streamID, mark, at, now)
 		}
 		return c, at, late
 	}
 	if s := &c.stream; s.begun && s.id == streamID && at >= s.time { // the common case
-		s.time = at
+		if !s.pass(at, mark) {
+			return c, at, late
+		}
 		c.move(at, received, now, at >= c.time && c.behind(at, now))
 		return c, at, inOrder
 	}
 	if at < c.time-BackfillAfter {
 		if s := c.findStream(streamID); s == nil || at < s.time {
-			return c.backfill(streamID, at, now)
+			return c.backfill(streamID, mark, at, now)
 		}
 	}
-	if !c.pass(streamID, at) {
+	if !c.pass(streamID, mark, at) {
 		return c, at, late
 	}
 	c.move(at, received, now, at >= c.time && c.behind(at, now))
@@ -241,31 +263,64 @@ func (c *clock) others() *rest {
 // maxStreams bounds what is kept of one device.
 const maxStreams = 64
 
-// pass reports whether an event is in the order of its stream.
-func (c *clock) pass(id uint32, at int64) bool {
+// pass takes an event into the stream, or reports that it is behind the stream's
+// last, or is that once more.
+func (s *stream) pass(at int64, mark uint32) bool {
+	if at < s.time || at == s.time && mark != 0 && mark == s.mark {
+		return false
+	}
+	s.time, s.mark = at, mark
+	return true
+}
+
+// markOf is a hash of what an event says; 0 for one without a time of its own, and
+// for a recording. An MQTT client sends again what was not acknowledged before its connection broke,
+// so two events of one time and content are one.
+func markOf(ev *event.Event) uint32 {
+	if ev.Time == ev.Received || ev.Rule != "" {
+		return 0
+	}
+	h := uint64(len(ev.Fields))
+	for i := range ev.Tags {
+		h = (h^hashText(ev.Tags[i].Value))*markFactor + hashText(ev.Tags[i].Key)
+	}
+	for i := range ev.Fields {
+		f := &ev.Fields[i]
+		h = (h ^ hashText(f.Name)) * markFactor
+		if f.Value.Kind() == event.String {
+			h += hashText(f.Value.Text())
+		} else {
+			h += f.Value.Uint() + uint64(f.Value.Kind())
+		}
+	}
+	return uint32(h>>32) | 1
+}
+
+const markFactor = 0x9e3779b97f4a7c15
+
+// pass reports whether an event is in the order of its stream, and new.
+func (c *clock) pass(id, mark uint32, at int64) bool {
 	s := c.findStream(id)
 	n, _ := c.streams()
 	switch {
 	case s == nil && n < maxStreams:
-		c.addStream(stream{id: id, time: at})
+		c.addStream(stream{id: id, time: at, mark: mark})
 	case s == nil:
-		c.stream.id, c.stream.time = id, at
-	case at < s.time:
-		return false
+		c.stream.id, c.stream.time, c.stream.mark = id, at, mark
 	default:
-		s.time = at
+		return s.pass(at, mark)
 	}
 	return true
 }
 
 // backfill finds the place of an event that is far behind the device's
 // watermark: in the history that is being uploaded, which has a clock of its own.
-func (c *clock) backfill(streamID uint32, at, now int64) (*clock, int64, verdict) {
+func (c *clock) backfill(streamID, mark uint32, at, now int64) (*clock, int64, verdict) {
 	if c.back == nil {
 		c.back = &clock{device: c.device, past: true, time: at}
 	}
 	b := c.back
-	if !b.pass(streamID, at) {
+	if !b.pass(streamID, mark, at) {
 		return b, at, late
 	}
 	if at >= b.time {
@@ -326,6 +381,7 @@ func (c *clock) appendBinary(b []byte) []byte {
 
 func (s stream) appendBinary(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(s.id))
+	b = binary.AppendUvarint(b, uint64(s.mark))
 	return binary.AppendVarint(b, s.time)
 }
 
@@ -337,7 +393,7 @@ func (r *reader) clock(device string) *clock {
 		c.others().drift = &drift{r.varint(), r.varint(), bits&32 != 0}
 	}
 	for range r.count(2) {
-		c.addStream(stream{id: uint32(r.uvarint()), time: r.varint()})
+		c.addStream(stream{id: uint32(r.uvarint()), mark: uint32(r.uvarint()), time: r.varint()})
 	}
 	for range r.count(2) {
 		c.others().held = append(c.held(), heldEvent{at: r.varint(), event: []byte(r.text())})
@@ -357,6 +413,22 @@ func (c *clock) held() []heldEvent {
 		return nil
 	}
 	return c.rest.held
+}
+
+// holds reports whether the clock holds an event of a time and content.
+func (c *clock) holds(at int64, mark uint32) bool {
+	if mark == 0 {
+		return false
+	}
+	for _, h := range c.held() {
+		if h.at != at {
+			continue
+		}
+		if _, ev, err := decodeCause(h.event); err == nil && markOf(&ev) == mark {
+			return true
+		}
+	}
+	return false
 }
 
 // hold keeps an event in the order of event times, and of arrival where they

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"weir/ingest/event"
 )
@@ -74,6 +75,18 @@ func appendValue(b []byte, v event.Value) []byte {
 		b = appendText(b, v.Text())
 	}
 	return b
+}
+
+// keepValue returns a value that holds nothing of a batch.
+func keepValue(v event.Value) event.Value {
+	switch v.Kind() {
+	case event.Float:
+		f, _ := v.Float()
+		return event.FloatValue(f)
+	case event.String:
+		return event.StringValue(strings.Clone(v.Text()))
+	}
+	return v
 }
 
 var errShort = errors.New("it ends too early or holds a length that cannot be")

@@ -24,15 +24,17 @@ type Engine struct {
 	text *expression.Scope // the event of a transition, for templates
 	told telling           // what alert.* and labels.* are in text
 
-	here  *entry   // whose cells the expressions read
-	at    int64    // the time as of which they read them
-	timed bool     // no event came: time passed
-	still bool     // nothing was heard of the device in that time
-	stamp uint64   // of the event that is evaluated
-	fresh []fresh  // the latest events of entries, in the batch that is processed
-	fed   []uint64 // by function: the stamp of the last event that had a part in it
-	given []uint64 // by cell: the stamp of the last event that it was given
-	seen  []visit  // by space, for the event that is evaluated
+	here   *entry       // whose cells the expressions read
+	at     int64        // the time as of which they read them
+	timed  bool         // no event came: time passed
+	still  bool         // nothing was heard of the device in that time
+	nudged bool         // a time in a state that is at a limit counts as what it is just after
+	quoted *event.Value // what a transition tells as its value, instead of what the expression has
+	stamp  uint64       // of the event that is evaluated
+	fresh  []fresh      // the latest events of entries, in the batch that is processed
+	fed    []uint64     // by function: the stamp of the last event that had a part in it
+	given  []uint64     // by cell: the stamp of the last event that it was given
+	seen   []visit      // by space, for the event that is evaluated
 
 	buckets map[bucketKey]*bucket
 	last    *bucket // of the event before
@@ -66,6 +68,7 @@ type ruleState struct {
 	rule   *rule
 	space  *space
 	plain  bool   // by device, and nothing counts but the event
+	mixed  bool   // it reads fields beside its cells: see ruleMemory
 	simple bool   // plain, an alert, and begins with a threshold wherever it is evaluated
 	calls  uint64 // of evaluate
 	stats  RuleStats
@@ -106,7 +109,7 @@ func (e *Engine) use(s *Set) {
 	e.set = s
 	e.lanes = make([]*lane, len(s.lanes))
 	for i, l := range s.lanes {
-		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, clocks: map[string]*clock{}, room: maxClocks}
+		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, sources: l.sources, clocks: map[string]*clock{}, room: maxClocks}
 	}
 	e.spaces = make([]*space, len(s.spaces))
 	for i, sp := range s.spaces {
@@ -123,6 +126,7 @@ func (e *Engine) use(s *Set) {
 	for i, r := range s.rules {
 		rs := &ruleState{rule: r, space: e.spaces[r.space.index], stats: RuleStats{Rule: r.id, Kind: r.kind}}
 		rs.plain = rs.space.device && len(r.cells) == 0
+		rs.mixed = r.mixes()
 		rs.simple = rs.plain && r.kind == KindAlert && r.frame == nil && r.match.free() && r.expr.Tests()
 		rs.space.rules = append(rs.space.rules, rs)
 		e.rules[i] = rs
@@ -230,7 +234,7 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		e.backfills++
 	}
 	time := effective(c.ev.Time, c.ev.Received)
-	h := hashText(c.ev.Device)
+	h, mark := hashText(c.ev.Device), markOf(c.ev)
 	for i := range b.parts {
 		p := &b.parts[i]
 		clk := p.lane.obtain(h, c.ev.Device, time, e.now)
@@ -240,7 +244,7 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		if clk.epoch != p.lane.epoch {
 			e.touchClock(p.lane, clk)
 		}
-		clk, at, v := p.lane.arrive(clk, b.stream, time, c.ev.Received, e.now)
+		clk, at, v := p.lane.arrive(clk, b.stream, mark, time, c.ev.Received, e.now)
 		if e.watch != nil && v != inOrder {
 			e.watch.arrived(e, p.lane, clk, at, c, v)
 		}
@@ -250,7 +254,9 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		case waits:
 			clk.hold(heldEvent{at, appendCause(nil, c)})
 			e.release(p.lane, clk, clk.time-p.lane.lateness, emit)
+			e.hasten(clk)
 		default:
+			e.hasten(clk)
 			if p.simple && e.concernsNobody(p, clk, c.ev) {
 				continue
 			}
@@ -354,67 +360,11 @@ func (e *Engine) groupTime(en *entry, clk *clock, at int64, c cause, emit func(D
 	if g.time == none {
 		g.time = at
 	}
-	g.move(at, c.ev.Received, e.now, clk.historic)
+	g.move(at, en.space.lane.receipt(c.ev.Received), e.now, clk.historic)
 	if en.next <= at {
 		e.timers(en, at, false, emit)
 		e.expr.Begin(c.ev)
 	}
-}
-
-// feed gives an event to the cells that a rule reads, less those that had it
-// already: rules that share a cell match the same events.
-func (e *Engine) feed(rs *ruleState, v *visit, at int64, c cause) {
-	for _, spec := range rs.rule.cells {
-		if e.given[spec.number] == e.stamp {
-			continue
-		}
-		e.given[spec.number] = e.stamp
-		if v.en == nil {
-			v.en = rs.space.obtain(v.clk, v.key)
-		}
-		cl := v.en.cell(spec)
-		if spec.kind == frameKind {
-			continue // frameEnds touches it, once the others are fed
-		}
-		a, absent := cl.(*absentCell)
-		excused := absent && e.excused()
-		changes := cl.next() <= at && !excused // by itself, at this very time
-		fed := cl.feed(e.expr, at)
-		if fed || changes {
-			e.feedStamp(spec)
-		}
-		if fed && e.watch != nil {
-			e.watch.fed(e, spec, v.en, at, c)
-		}
-		if excused {
-			a.until = e.excusedUntil(v.en)
-			continue
-		}
-		cl.advance(at)
-	}
-	if v.en != nil {
-		e.remember(v.en, c)
-	}
-}
-
-func (e *Engine) feedStamp(spec *cellSpec) {
-	for _, n := range spec.numbers {
-		e.fed[n] = e.stamp
-	}
-}
-
-// cellValue answers for the cells in expressions.
-func (e *Engine) cellValue(number int32) (event.Value, bool) {
-	f := e.set.functions[number]
-	fed := e.timed || e.fed[number] == e.stamp
-	if e.here == nil {
-		return event.Value{}, fed
-	}
-	cl := e.here.have(f.cell.slot)
-	if cl == nil {
-		return event.Value{}, fed
-	}
-	return cl.value(f, e.at), fed
 }
 
 func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, c cause, emit func(Derived)) {
@@ -444,7 +394,12 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 	}
 	e.here, e.at, e.timed = en, at, false
 	if en != nil {
-		e.at = max(at, en.clock.time) // windows have come so far
+		if rs.space.lane.lateness == 0 || !rs.space.devices {
+			e.at = max(at, en.clock.time) // windows have come so far
+		}
+	}
+	if rs.mixed && en != nil && r.concerns(e.expr) {
+		e.remember(&en.memoryOf(rs).memory, c)
 	}
 	if r.frame != nil && !e.frameEnds(rs, en, at) {
 		if e.watch != nil {
@@ -456,7 +411,7 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 		e.record(rs, en, c, at, false, emit)
 		return
 	}
-	res := r.expr.Holds(e.expr)
+	res := e.outcome(r.expr)
 	rs.count(res, r.expr, e.expr)
 	if e.watch != nil {
 		e.watch.evaluated(e, rs, en, at, c, res)

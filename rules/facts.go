@@ -145,7 +145,11 @@ func (e *Engine) byOf(en *entry, ev *event.Event) map[string]string {
 // leftmost returns the value of the left-most name of the rule's expression
 // that the event has.
 func (e *Engine) leftmost(r *rule, ev *event.Event) (event.Value, bool) {
-	if e.expr.Event() != ev {
+	if e.quoted != nil {
+		return *e.quoted, true
+	}
+	if e.nudged || e.expr.Event() != ev {
+		e.nudged = false // a time in a state is told as it is
 		e.expr.Begin(ev)
 	}
 	return r.expr.First(e.expr)
@@ -195,6 +199,9 @@ func (e *Engine) record(rs *ruleState, en *entry, c cause, at int64, timed bool,
 	v, res := r.expr.Value(e.expr)
 	if f, _ := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
 		res = expression.Failed
+	}
+	if res == expression.Failed && r.expr.Vacant(e.expr) {
+		res = expression.Silent
 	}
 	rs.count(res, r.expr, e.expr)
 	if e.watch != nil {

@@ -15,18 +15,9 @@ var maxClocks = 1_000_000
 // half of them that were not heard of for longest. It is looked for such again
 // once there are half as many more. What it does is a function of the log.
 func (e *Engine) forgetDevices(l *lane) {
-	needed := map[*clock]bool{}
-	for _, sp := range e.spaces {
-		if sp.lane == l && sp.devices && !sp.device {
-			sp.each(func(en *entry) { needed[en.clock] = true })
-		}
-	}
-	idle := func(c *clock) bool {
-		return c.idle(e.now) && !needed[c] && (c.back == nil || !needed[c.back])
-	}
 	var seen []int64
 	for _, c := range l.all {
-		if idle(c) {
+		if c.idle(e.now) {
 			seen = append(seen, c.seen)
 		}
 	}
@@ -35,7 +26,7 @@ func (e *Engine) forgetDevices(l *lane) {
 		before := seen[len(seen)/2]
 		l.recent = nil
 		l.all = slices.DeleteFunc(l.all, func(c *clock) bool {
-			if c.seen >= before || !idle(c) {
+			if c.seen >= before || !c.idle(e.now) {
 				return false
 			}
 			if c.epoch != l.epoch {
@@ -52,13 +43,18 @@ func (e *Engine) forgetDevices(l *lane) {
 	l.room = max(maxClocks, len(l.all)+len(l.all)/2)
 }
 
-// idle reports whether the clock, by itself, says no more than its time.
+// idle reports whether the clock says no more than its time.
 func (c *clock) idle(now int64) bool {
-	if c.entry != nil || c.armed || len(c.held()) > 0 {
+	if c.armed || c.needed() {
 		return false
 	}
 	b := c.back
-	return b == nil || b.entry == nil && len(b.held()) == 0 && now-b.seen > closeAfter
+	return b == nil || !b.needed() && now-b.seen > closeAfter
+}
+
+// needed reports whether anything goes by the clock.
+func (c *clock) needed() bool {
+	return c.entry != nil || c.rest != nil && (len(c.rest.entries) > 0 || len(c.rest.held) > 0)
 }
 
 func (e *Engine) appendRooms(b []byte) []byte {

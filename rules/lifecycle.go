@@ -34,6 +34,7 @@ type alert struct {
 	labels   map[string]string // since it fires
 	event    []byte            // the event that speaks for the phase, see appendCause
 	notice   *notice           // since it fires; before that unnoticed
+	said     *event.Value      // of a rule with a window: the value of the window that speaks for the phase
 }
 
 // unnoticed is what is known about all alerts that are pending. It never changes.
@@ -51,14 +52,14 @@ func (e *Engine) holds(rs *ruleState, en *entry, at int64, c cause, emit func(De
 			e.fire(a, at, c, emit)
 			return
 		}
-		a.event = appendCause(a.event[:0], c)
+		e.speaks(a, c)
 		a.arm()
 		e.changed(a, event.Pending, at)
 		return
 	}
 	switch a.phase {
 	case pending:
-		a.event = appendCause(a.event[:0], c)
+		e.speaks(a, c)
 		if a.deadline <= at { // it has held for long enough, this event included
 			e.fire(a, a.deadline, c, emit)
 		}
@@ -84,14 +85,14 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 	r := a.rs.rule
 	clear := res == expression.False
 	if r.clear != nil {
-		cleared := r.clear.Holds(e.expr)
+		cleared := e.outcome(r.clear)
 		a.rs.count(cleared, r.clear, e.expr)
 		clear = cleared == expression.True
 	}
 	switch {
 	case clear && a.phase == firing && r.keep > 0:
 		a.phase, a.cleared = clearing, max(at, a.starts)
-		a.event = appendCause(a.event[:0], c)
+		e.speaks(a, c)
 		a.arm()
 		e.changed(a, StateClearing, a.cleared)
 	case clear && a.phase == firing:
@@ -99,10 +100,10 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 		return
 	case !clear && a.phase == clearing && res == expression.True: // it came back
 		a.phase, a.cleared = firing, 0
-		a.event = appendCause(a.event[:0], c)
+		e.speaks(a, c)
 		a.arm()
 		e.changed(a, event.Firing, at)
-	case a.phase == clearing && a.deadline <= at:
+	case a.phase == clearing && a.deadline <= at && (clear || res == expression.False): // what says nothing does not decide: another event of this instant may
 		e.resolve(a, a.deadline, c, emit)
 		return
 	}
@@ -112,8 +113,24 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 	}
 }
 
+// speaks keeps the event, and the value of the window, that speak for the phase
+// of an alert.
+func (e *Engine) speaks(a *alert, c cause) {
+	a.event = appendCause(a.event[:0], c)
+	if a.rs.rule.frame == nil {
+		return
+	}
+	a.said = nil
+	if v, ok := e.leftmost(a.rs.rule, c.ev); ok {
+		v = keepValue(v)
+		a.said = &v
+	}
+}
+
 // dueAlert is called when the phase of an alert ends by itself.
 func (e *Engine) dueAlert(a *alert, at int64, emit func(Derived)) {
+	e.quoted = a.said // its windows have gone on
+	defer func() { e.quoted = nil }()
 	pos, ev, _ := decodeCause(a.event)
 	c := cause{pos, &ev}
 	switch a.phase {
@@ -196,6 +213,8 @@ func (e *Engine) endAlert(a *alert, at int64, emit func(Derived)) {
 		e.forget(a)
 		return
 	}
+	e.quoted = a.said
+	defer func() { e.quoted = nil }()
 	pos, ev, _ := decodeCause(a.event)
 	e.here, e.at, e.timed = a.en, at, true
 	e.resolve(a, at, cause{pos, &ev}, emit)

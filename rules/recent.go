@@ -38,7 +38,7 @@ func (r *recent) put(h uint64, c *clock) {
 	(*r)[i] = recentClock{h, c}
 }
 
-// hashText is a cheap hash. Nothing may depend on it but how long things take.
+// hashText is a cheap hash, the same in every process.
 func hashText(s string) uint64 {
 	const a, b = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
 	h := uint64(len(s)) * b

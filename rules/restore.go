@@ -147,13 +147,22 @@ func (e *Engine) restoreClock(in *restoring) error {
 	if c.back != nil {
 		delete(in.awaited, c.back)
 		back.entry = c.back.entry
+		back.takeEntries(c.back)
 		*c.back = *back
 		back = c.back
 	}
 	read.entry, read.back, read.epoch = c.entry, back, c.epoch
 	read.device = c.device
+	read.takeEntries(c)
 	*c = *read
 	return nil
+}
+
+// takeEntries takes over the entries that were read before their clock was.
+func (c *clock) takeEntries(from *clock) {
+	if from.rest != nil && len(from.rest.entries) > 0 {
+		c.others().entries = from.rest.entries
+	}
 }
 
 // clockOf returns the clock that an entry refers to. It may be one that is
@@ -209,10 +218,28 @@ func (e *Engine) restoreEntry(in *restoring) error {
 		if err := checkCause(last); err != nil {
 			return fmt.Errorf("the latest event of %q: %w", key, err)
 		}
-		en.last = bytes.Clone(last)
+		en.last.event = bytes.Clone(last)
+	}
+	for range in.count(2) {
+		rule, ev := e.set.byID[in.text()], in.bytes(in.uvarint())
+		if in.err != nil {
+			return nil
+		}
+		if rule == nil || e.rules[rule.index].space != sp {
+			return fmt.Errorf("it holds an event of %q for a rule that its rule set does not have", key)
+		}
+		if err := checkCause(ev); err != nil {
+			return fmt.Errorf("the latest event of %s for %q: %w", rule.id, key, err)
+		}
+		en.memoryOf(e.rules[rule.index]).event = bytes.Clone(ev)
 	}
 	for range in.count(2) {
 		slot := in.uvarint()
+		due := never
+		if slot&1 == 1 {
+			due = in.varint()
+		}
+		slot >>= 1
 		body := in.bytes(in.uvarint())
 		if in.err != nil {
 			return nil
@@ -224,6 +251,9 @@ func (e *Engine) restoreEntry(in *restoring) error {
 		r := reader{b: body}
 		if cl.restore(&r); r.err != nil || len(r.b) > 0 {
 			return fmt.Errorf("a cell of %q cannot be read", key)
+		}
+		if i, ok := en.find(int(slot)); ok {
+			en.cells[i].due = due
 		}
 	}
 	for range in.count(8) {
@@ -268,6 +298,10 @@ func (r *reader) alert() (*alert, error) {
 		a.labels = labels
 	}
 	a.event = bytes.Clone(r.bytes(r.uvarint()))
+	if r.byte() == 1 {
+		v := r.value()
+		a.said = &v
+	}
 	a.notice = unnoticed
 	if n := r.notice(); a.phase != pending {
 		kept := n

@@ -28,7 +28,11 @@ const stateful = `groups:
       - {alert: Site, expr: 'max_over_time(temperature, "30s") > 30', by: [site]}
       - {alert: Both, expr: 'count_over_time(temperature, "30s") > 3', by: [device, site], for: 5s}
       - {alert: Late, expr: temperature > 24, for: 2s, allowed_lateness: 4s}
+      - {alert: LateBoth, expr: 'count_over_time(temperature, "20s") > 2', by: [device, site], for: 3s, allowed_lateness: 4s}
       - {record: mean, expr: avg_over_time(temperature), window: {tumbling: 10s}}
+      - {alert: Framed, expr: max_over_time(temperature) > 22, window: {hopping: 20s, every: 5s}, for: 12s, keep_firing_for: 3s}
+      - {alert: Mixed, expr: 'temperature > 12 and count_over_time(temperature, "20s") < 4'}
+      - {alert: Both2, expr: 'humidity != 40 and max_over_time(temperature, "15s") > 20', clear: temperature < 15}
 `
 
 // randomLog is a log of a few devices, whose clocks go wrong now and then.
@@ -45,6 +49,9 @@ func randomLog(r *rand.Rand, n int) []line {
 		}
 		l := temp(at, string(rune('a'+r.IntN(5))), float64(8+r.IntN(25)))
 		l.tags = []event.Tag{{Key: "site", Value: string(rune('x' + r.IntN(2)))}}
+		if r.IntN(5) == 0 {
+			l.fields = []event.Field{f("humidity", float64(39+r.IntN(3)))}
+		}
 		switch r.IntN(10) {
 		case 0:
 			l.time = at - float64(r.IntN(8))
@@ -97,10 +104,11 @@ func TestASnapshotTakenBitByBitIsTheStateAtItsBegin(t *testing.T) {
 		}
 		e.BeginSnapshot()
 		var got []byte
+		var whole []rules.Derived
 		done := false
-		for i := stop; i < len(log) && !done; i++ {
-			e.Process(batch(t, uint64(i+1), log[i]), func(rules.Derived) {})
-			if r.IntN(3) == 0 {
+		for i := stop; i < len(log); i++ {
+			e.Process(batch(t, uint64(i+1), log[i]), func(d rules.Derived) { whole = append(whole, d) })
+			if r.IntN(3) == 0 && !done {
 				if got, done, err = e.NextSnapshot(got, 1+r.IntN(300)); err != nil {
 					t.Fatal(err)
 				}
@@ -119,10 +127,19 @@ func TestASnapshotTakenBitByBitIsTheStateAtItsBegin(t *testing.T) {
 		if again, _ := restored.Snapshot(); string(again) != string(want) {
 			t.Fatalf("the snapshot that was taken bit by bit, at record %d, does not restore to what was there when it began: they differ from byte %d of %d and %d on", stop, differ(again, want), len(again), len(want))
 		}
+		if err := same(playFrom(t, restored, log, stop), whole); err != nil {
+			t.Fatalf("restored at record %d: %v", stop, err)
+		}
 	}
 	if changed < 50 {
 		t.Errorf("the state changed while only %d of 60 snapshots were taken", changed)
 	}
+}
+
+// playFrom is play from a record of the log on.
+func playFrom(t testing.TB, e *rules.Engine, log []line, from int) []rules.Derived {
+	t.Helper()
+	return playWith(t, e, log, from, nil)
 }
 
 func TestASnapshotIsGivenUpWhenTheRulesChange(t *testing.T) {

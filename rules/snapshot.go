@@ -17,9 +17,10 @@ import (
 //	records, in any order
 //	    1  lane  device clock  flag: the clock of history that is uploaded follows, clock
 //	    2  space  key past device | the clock, for a group | count, starts (rule time n) | last event
-//	        count, cells (slot  length, cell)
+//	        count, last events of rules (rule, event)
+//	        count, cells (slot*2, +1 if it changed by itself and then when  length, cell)
 //	        count, alerts: rule phase past active starts cleared deadline id
-//	            count, labels (name text)  length, the event that speaks for it
+//	            count, labels (name text)  length, the event that speaks for it  flag, the value that does
 //	            who was told: see appendNotice
 //	    0  count of clocks  count of entries: the end
 //	CRC-32C of all before, 4 bytes
@@ -29,7 +30,7 @@ import (
 // in another order.
 const (
 	snapshotMagic   = "weir rules\n"
-	snapshotVersion = 6
+	snapshotVersion = 7
 	snapshotHeader  = len(snapshotMagic) + 1
 
 	clockRecord = 1
@@ -263,11 +264,18 @@ func appendEntry(b []byte, en *entry) []byte {
 		b = binary.AppendVarint(b, s.time)
 		b = binary.AppendUvarint(b, uint64(s.n))
 	}
-	b = appendText(b, en.last)
+	b = appendText(b, en.last.event)
+	b = binary.AppendUvarint(b, uint64(len(en.mixed)))
+	for _, m := range en.mixed {
+		b = appendText(appendText(b, m.rs.rule.id), m.event)
+	}
 	b = binary.AppendUvarint(b, uint64(len(en.cells)))
 	var buf [512]byte
 	for _, k := range en.cells {
-		b = binary.AppendUvarint(b, uint64(k.slot))
+		b = binary.AppendUvarint(b, uint64(k.slot)<<1|uint64(flag(k.due != never)))
+		if k.due != never {
+			b = binary.AppendVarint(b, k.due)
+		}
 		b = appendText(b, k.appendBinary(buf[:0]))
 	}
 	b = binary.AppendUvarint(b, uint64(len(en.alerts)))
@@ -286,5 +294,9 @@ func appendAlert(b []byte, a *alert) []byte {
 	b = binary.AppendVarint(b, a.deadline)
 	b = appendText(b, a.id)
 	b = appendLabels(b, a.labels)
-	return appendNotice(appendText(b, a.event), a.notice)
+	b = append(appendText(b, a.event), flag(a.said != nil))
+	if a.said != nil {
+		b = appendValue(b, *a.said)
+	}
+	return appendNotice(b, a.notice)
 }

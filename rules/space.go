@@ -35,11 +35,11 @@ type entry struct {
 	clock  *clock // of the device; a group's own
 	alerts []*alert
 	cells  []known // in the order of their slots; those that something was fed
-	last   []byte  // the latest event, see appendCause; only if there are cells
-	next   int64   // the earliest deadline of alerts and cells, in the time of the clock
-	due    int64   // when the entry is to be looked at in silence, log time
-	at     int32   // index in Engine.schedule, -1 if it is not there
-	fresh  int32   // the latest event is Engine.fresh[fresh-1], and not last; 0 if it is last
+	last   memory  // the latest event; only if there are cells
+	mixed  []*ruleMemory
+	next   int64 // the earliest deadline of alerts and cells, in the time of the clock
+	due    int64 // when the entry is to be looked at in silence, log time
+	at     int32 // index in Engine.schedule, -1 if it is not there
 	starts []start
 	place  int32  // in space.all
 	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
@@ -50,6 +50,7 @@ type known struct {
 	cell
 	slot   int32
 	booked uint32 // its size in space.usage
+	due    int64  // when it changed by itself while events were evaluated: the rules are to be looked at for that; never if it did not
 }
 
 // start is an incident that began at a time. An alert may begin, end and begin
@@ -131,6 +132,9 @@ func (s *space) obtain(c *clock, key string) *entry {
 	if !s.devices {
 		en.clock = &clock{device: en.key, time: math.MinInt64}
 	}
+	if s.devices {
+		c.others().entries = append(c.others().entries, en)
+	}
 	en.epoch, en.place = s.lane.epoch, int32(len(s.all))
 	s.all = append(s.all, en)
 	s.entries[s.entryKey(c, en.key)] = en
@@ -142,6 +146,10 @@ func (s *space) remove(en *entry) {
 	if s.device {
 		en.clock.entry = nil
 		return
+	}
+	if s.devices {
+		r := en.clock.others()
+		r.entries = slices.DeleteFunc(r.entries, func(o *entry) bool { return o == en })
 	}
 	delete(s.entries, s.entryKey(en.clock, en.key))
 	last := len(s.all) - 1
@@ -211,6 +219,13 @@ func (en *entry) cell(spec *cellSpec) cell {
 	return c
 }
 
+// known is cell with what the entry knows about it, until cells are put or taken.
+func (en *entry) known(spec *cellSpec) *known {
+	en.cell(spec)
+	i, _ := en.find(spec.slot)
+	return &en.cells[i]
+}
+
 // firstCells is how many cells an entry has room for at first.
 const firstCells = 4
 
@@ -226,7 +241,7 @@ func (en *entry) put(slot int, c cell) {
 		copy(cells, en.cells)
 		en.cells = cells
 	}
-	en.cells = slices.Insert(en.cells, i, known{cell: c, slot: int32(slot)})
+	en.cells = slices.Insert(en.cells, i, known{cell: c, slot: int32(slot), due: never})
 }
 
 // idle reports whether the entry says no more than a missing one would.
@@ -269,7 +284,7 @@ func (e *Engine) plan(en *entry) {
 		en.next = min(en.next, a.deadline)
 	}
 	for i := range en.cells {
-		en.next = min(en.next, en.cells[i].next())
+		en.next = min(en.next, en.cells[i].next(), en.cells[i].due)
 	}
 	if en.holder() && len(en.clock.held()) > 0 {
 		en.next = min(en.next, en.clock.held()[0].at)
@@ -288,6 +303,22 @@ func (e *Engine) reschedule(en *entry, due int64) {
 	case due < en.due: // one that is looked at too early is put off then, which is cheaper
 		en.due = due
 		heap.Fix(&e.schedule, int(en.at))
+	}
+}
+
+// hasten makes sure that what goes by a clock is looked at when it is due by now:
+// the clock may have gained.
+func (e *Engine) hasten(c *clock) {
+	if en := c.entry; en != nil && en.next != never {
+		e.reschedule(en, en.trueDue())
+	}
+	if c.rest == nil {
+		return
+	}
+	for _, en := range c.rest.entries {
+		if en.next != never {
+			e.reschedule(en, en.trueDue())
+		}
 	}
 }
 

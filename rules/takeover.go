@@ -149,10 +149,13 @@ func (e *Engine) inherit(old *Engine) {
 	}
 	for _, l := range e.lanes {
 		for _, o := range old.lanes {
-			if o.lateness == l.lateness && o.stratum == l.stratum {
+			if o.lateness == l.lateness && o.stratum == l.stratum && o.sources == l.sources {
 				l.clocks, l.all, l.epoch, l.room = o.clocks, o.all, o.epoch, o.room
 				for _, c := range l.all {
 					c.entry = nil
+					if c.rest != nil {
+						c.rest.entries = nil
+					}
 				}
 			}
 		}
@@ -185,7 +188,17 @@ func (e *Engine) inherit(old *Engine) {
 				to := e.successor(e.spaces[spec.space.index], en)
 				k.bind(spec)
 				to.put(spec.slot, k.cell)
-				to.last = slices.Clone(en.last)
+				if i, ok := to.find(spec.slot); ok {
+					to.cells[i].due = k.due
+				}
+				to.last.event = slices.Clone(en.last.event)
+			}
+			for _, m := range en.mixed {
+				if r := e.set.byID[m.rs.rule.id]; r != nil && e.scope.covers(r) && slices.Equal(r.by, m.rs.rule.by) {
+					if rs := e.rules[r.index]; rs.mixed {
+						e.successor(rs.space, en).memoryOf(rs).event = m.event
+					}
+				}
 			}
 		}
 	}
@@ -274,8 +287,17 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 				if a, ok := c.(*absentCell); ok && a.over { // nobody was told
 					a.over, a.until = false, to.clock.silent(e.now)-to.space.lane.lateness
 				}
-				if to.last == nil {
-					to.last = en.last
+				if to.last.event == nil {
+					to.last.event = en.last.event
+				}
+				for _, m := range en.mixed {
+					rs := e.rules[m.rs.rule.index]
+					if !slices.Contains(rs.rule.cells, spec) {
+						continue
+					}
+					if memory := to.memoryOf(rs); memory.event == nil {
+						memory.event = m.event
+					}
 				}
 			}
 		})
@@ -330,8 +352,8 @@ func (e *Engine) armDevice(rs *ruleState, spec *cellSpec, device string) {
 	if en.clock.time == none {
 		en.clock.time, en.clock.seen, en.clock.armed = e.now, e.now, true
 	}
-	if len(en.last) == 0 {
-		en.last = appendCause(nil, cause{ev: ev})
+	if len(en.last.event) == 0 {
+		en.last.event = appendCause(nil, cause{ev: ev})
 	}
 	if a := en.cell(spec).(*absentCell); !a.fed {
 		a.arm(en.clock.silent(e.now))

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"weir/ingest/event"
 	"weir/rules/expression"
 )
 
@@ -107,13 +106,11 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 	for {
 		frames, cells, alerts := never, never, never
 		for i := range en.cells {
-			switch c := en.cells[i].cell.(type) {
-			case *frameCell:
-				frames = min(frames, c.next())
-			default:
-				if silence || !e.waitsFor(c) {
-					cells = min(cells, c.next())
-				}
+			k := &en.cells[i]
+			if _, ok := k.cell.(*frameCell); ok {
+				frames = min(frames, k.next())
+			} else if silence || !e.waitsFor(k.cell) {
+				cells = min(cells, k.next(), k.due)
 			}
 		}
 		for _, a := range en.alerts {
@@ -140,7 +137,7 @@ func (e *Engine) timers(en *entry, to int64, silence bool, emit func(Derived)) {
 
 // endFrames evaluates the rules whose windows end at a time.
 func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
-	c := e.remembered(en)
+	c := e.recall(en, &en.last)
 	for _, k := range en.cells { // frames are in the order of their rules
 		fc, ok := k.cell.(*frameCell)
 		if !ok || fc.end != at {
@@ -159,7 +156,7 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 			}
 		}
 		if some {
-			e.evaluateTimed(rs, en, at, c, c.ev, emit)
+			e.evaluateTimed(rs, en, at, e.recallFor(en, rs, c), emit)
 		}
 		fc.end = none
 		for _, spec := range r.cells {
@@ -182,12 +179,14 @@ func (e *Engine) endFrames(en *entry, at int64, emit func(Derived)) {
 // changeCells evaluates the rules whose cells change at a time, though no event
 // came.
 func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derived)) {
-	c := e.remembered(en)
+	c := e.recall(en, &en.last)
 	var concerned []*ruleState
-	for _, k := range en.cells {
-		if k.next() != at || !silence && e.waitsFor(k.cell) {
+	for i := range en.cells {
+		k := &en.cells[i]
+		if min(k.next(), k.due) != at || !silence && e.waitsFor(k.cell) {
 			continue
 		}
+		k.due = never
 		k.advance(at)
 		if s, ok := k.cell.(*sequenceCell); ok {
 			s.expire(at)
@@ -200,24 +199,23 @@ func (e *Engine) changeCells(en *entry, at int64, silence bool, emit func(Derive
 	}
 	slices.SortFunc(concerned, func(a, b *ruleState) int { return cmp.Compare(a.rule.index, b.rule.index) })
 	for _, rs := range slices.Compact(concerned) {
-		e.evaluateTimed(rs, en, at, c, c.ev, emit)
+		e.evaluateTimed(rs, en, at, e.recallFor(en, rs, c), emit)
 	}
 }
 
-// evaluateTimed evaluates a rule because time has passed. Expressions see ev;
-// the fact tells c.
-func (e *Engine) evaluateTimed(rs *ruleState, en *entry, at int64, c cause, ev *event.Event, emit func(Derived)) {
+// evaluateTimed evaluates a rule because time has passed, with the fields of an
+// event of before.
+func (e *Engine) evaluateTimed(rs *ruleState, en *entry, at int64, c cause, emit func(Derived)) {
 	r := rs.rule
-	e.expr.Begin(ev)
+	e.expr.Begin(c.ev)
 	e.here, e.at, e.timed = en, at, true
+	e.nudged = r.kind == KindAlert
+	defer func() { e.nudged = false }()
 	if r.kind == KindRecord {
 		e.record(rs, en, c, at, true, emit)
 		return
 	}
-	res := r.expr.Holds(e.expr)
-	if res == expression.Failed { // a window that is empty by now is no fault
-		res = expression.Silent
-	}
+	res := e.outcome(r.expr)
 	rs.count(res, r.expr, e.expr)
 	if e.watch != nil {
 		e.watch.evaluated(e, rs, en, at, c, res)

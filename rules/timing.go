@@ -1,5 +1,7 @@
 package rules
 
+import "weir/rules/expression"
+
 // timedOnce is of how many evaluations of a rule one is timed.
 const timedOnce = 64
 
@@ -20,6 +22,16 @@ func (e *Engine) evaluate(p *lanePart, rs *ruleState, clk *clock, at int64, c ca
 		rs.stats.Timed++
 		rs.stats.Nanos += max(0, e.stopwatch()-began)
 	}
+}
+
+// outcome is what a condition comes to. That a window is empty, or was emptied
+// by time, is no fault.
+func (e *Engine) outcome(p *expression.Program) expression.Result {
+	res := p.Holds(e.expr)
+	if res == expression.Failed && (e.timed || p.Vacant(e.expr)) {
+		return expression.Silent
+	}
+	return res
 }
 
 // RuleSize is how much an engine knows for a rule.

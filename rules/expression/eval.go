@@ -108,6 +108,22 @@ func (p *Program) Missing(s *Scope) []Ref {
 	return names
 }
 
+// Silent reports whether the current event says nothing to the expression: it has
+// none of the fields that it reads, and no part in its windows.
+func (p *Program) Silent(s *Scope) bool { return !s.load(p) }
+
+// Vacant reports whether a function of the past that the expression calls has
+// nothing to say, as a rate of one sample.
+func (p *Program) Vacant(s *Scope) bool {
+	s.load(p)
+	for i, at := range p.slots {
+		if p.refs[i].Origin == Cell && s.slots[at].value.kind == vNil {
+			return true
+		}
+	}
+	return false
+}
+
 // Incomplete reports whether the current event lacks a name that the
 // expression reads.
 func (p *Program) Incomplete(s *Scope) bool {

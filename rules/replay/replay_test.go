@@ -89,7 +89,7 @@ func TestRecordingsComeBackUntilNoneAreLeft(t *testing.T) {
 	expect(t, got,
 		"1 fahrenheit=122 a of 0/7/0/0", "1 fahrenheit=68 b of 0/7/1/0",
 		"1 excess=22 a of 0/7/2/0", "1 excess=-32 b of 0/7/3/0",
-		"6 firing g/Hot a")
+		"8 firing g/Hot a")
 	if err := r.Lost(); err != nil {
 		t.Errorf("recordings were lost: %v", err)
 	}

@@ -27,6 +27,10 @@ type input struct {
 	events  []event.Event
 }
 
+// transit is how long an event is on its way: one with a time of its own was
+// never received at just that time.
+const transit = 1
+
 func (l *loader) series(t *test, spec *testSpec) {
 	for i := range spec.Series {
 		s := &spec.Series[i]
@@ -144,6 +148,7 @@ func (l *loader) event(t *test, s *eventSpec) {
 	}
 	if s.Time.set {
 		ev.Time = s.Time.from(t.start)
+		ev.Received += transit
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
 		ev.Tags = append(ev.Tags, event.Tag{Key: k, Value: s.Tags[k].Value})
@@ -184,7 +189,7 @@ func (l *loader) payload(s *eventSpec, in *input, received int64) bool {
 		}
 		return false
 	}
-	x, err := l.sources.Explain(s.Topic.Value, []byte(s.Payload.Value), received)
+	x, err := l.sources.Explain(s.Topic.Value, []byte(s.Payload.Value), received+transit)
 	switch {
 	case err != nil:
 		l.addf(s.Payload.Pos, "", "%v", err)
@@ -192,6 +197,11 @@ func (l *loader) payload(s *eventSpec, in *input, received int64) bool {
 	case len(x.Events) == 0:
 		l.addf(s.Payload.Pos, "", "source %s: the payload gives no event: %s", x.Source, x.Reason)
 		return false
+	}
+	for i := range x.Events {
+		if ev := &x.Events[i]; ev.Time == received+transit { // it has no time of its own
+			ev.Time, ev.Received = received, received
+		}
 	}
 	in.message.Payload, in.events = []byte(s.Payload.Value), x.Events
 	return true
