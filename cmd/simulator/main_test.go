@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"weir/simulator/bench"
 	"weir/simulator/brokertest"
 	"weir/simulator/sink"
+	"weir/test/child"
 )
 
 // simulate runs the command and returns its status and output.
@@ -154,29 +154,11 @@ func TestRunPublishesAndSumsUp(t *testing.T) {
 	}
 }
 
-// buffer is a bytes.Buffer for two goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func TestSinkCountsUntilItIsInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	var stdout bytes.Buffer
-	var stderr buffer
+	var stderr child.Output
 	done := make(chan int, 1)
 	record := filepath.Join(t.TempDir(), "lines")
 	go func() {

@@ -1,35 +1,19 @@
 package broker
 
 import (
-	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"weir/ingest/broker/access"
+	"weir/test/child"
 )
 
 // lines is a log that a test reads.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type lines struct{ child.Output }
 
 func (l *lines) option() option {
 	return func(_ *Config, d *Deps) { d.Log = slog.New(slog.NewTextHandler(l, nil)) }

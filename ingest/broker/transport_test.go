@@ -2,15 +2,8 @@ package broker
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,77 +16,9 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/gorilla/websocket"
 	"golang.org/x/crypto/bcrypt"
+
+	"weir/test/authority"
 )
-
-// authority signs certificates for a test.
-type authority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	dir  string
-	n    int64
-}
-
-func newAuthority(t testing.TB) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.sign("authority", true)
-	return a
-}
-
-func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-// sign writes <name>.pem and <name>.key.
-func (a *authority) sign(name string, ca bool) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.n++
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: ca, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, signer := tmpl, key
-	if !ca {
-		parent, signer = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	raw, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "EC PRIVATE KEY", Bytes: raw}} {
-		if err := os.WriteFile(a.path(file), pem.EncodeToMemory(block), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-// client returns a client's TLS configuration, with a certificate if name is not "".
-func (a *authority) client(name string) *tls.Config {
-	a.t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	cfg := &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
-	if name != "" {
-		pair, err := tls.LoadX509KeyPair(a.path(name+".pem"), a.path(name+".key"))
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg
-}
 
 // roundTrip publishes with QoS 0, 1 and 2 to itself through paho.
 func roundTrip(t *testing.T, r *rig, broker string, tc *tls.Config, id string) {
@@ -124,23 +49,23 @@ func roundTrip(t *testing.T, r *rig, broker string, tc *tls.Config, id string) {
 }
 
 func TestTLSWithClientCertificates(t *testing.T) {
-	a := newAuthority(t)
-	a.sign("server", false)
-	a.sign("device-1", false)
+	a, dir := authority.New(t), t.TempDir()
+	a.WriteCA(filepath.Join(dir, "authority.pem"))
+	a.Write(dir, "server")
 	users := filepath.Join(t.TempDir(), "users.yaml")
 	if err := os.WriteFile(users, []byte("users: [{name: device-1, acl: [{topic: \"#\", allow: all}]}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := start(t, func(c *Config, _ *Deps) {
 		c.Anonymous, c.UsersFile = false, users
-		c.TLS = TLS{Listen: "127.0.0.1:0", Cert: a.path("server.pem"), Key: a.path("server.key"), ClientCA: a.path("authority.pem"), CertUser: true}
+		c.TLS = TLS{Listen: "127.0.0.1:0", Cert: filepath.Join(dir, "server.pem"), Key: filepath.Join(dir, "server.key"), ClientCA: filepath.Join(dir, "authority.pem"), CertUser: true}
 	})
 	addr := r.b.Addr("tls").String()
-	roundTrip(t, r, "ssl://"+addr, a.client("device-1"), "dev")
+	roundTrip(t, r, "ssl://"+addr, a.Client("device-1"), "dev")
 	if n := len(r.messages()); n != 3 {
 		t.Errorf("%d messages in the log, want 3", n)
 	}
-	nc, err := tls.Dial("tcp", addr, a.client(""))
+	nc, err := tls.Dial("tcp", addr, a.Client(""))
 	if err == nil { // in TLS 1.3 the refusal comes with the first read
 		if _, err = nc.Read(make([]byte, 1)); err == nil {
 			t.Error("a client without a certificate was let in")
@@ -150,7 +75,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	eventually(t, "the refusal is counted", func() bool { return r.b.Stats().Refused["tls"] == 1 })
 	// The certificate is renewed without a restart.
 	serial := func() string {
-		nc, err := tls.Dial("tcp", addr, a.client("device-1"))
+		nc, err := tls.Dial("tcp", addr, a.Client("device-1"))
 		if err != nil {
 			return err.Error()
 		}
@@ -158,7 +83,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 		return nc.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	before := serial()
-	a.sign("server", false)
+	a.Write(dir, "server")
 	eventually(t, "the new certificate is served", func() bool { return serial() != before })
 }
 
@@ -195,18 +120,18 @@ func TestAPortThatIsTakenIsAnErrorOfOpen(t *testing.T) {
 }
 
 func TestWebSocket(t *testing.T) {
-	a := newAuthority(t)
-	a.sign("server", false)
+	a, dir := authority.New(t), t.TempDir()
+	a.Write(dir, "server")
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls=%v", secure), func(t *testing.T) {
 			r := start(t, func(c *Config, _ *Deps) {
 				c.WebSocket.Listen, c.WebSocket.TLS, c.WebSocket.Origins = "127.0.0.1:0", secure, []string{"https://console.example"}
-				c.TLS.Cert, c.TLS.Key = a.path("server.pem"), a.path("server.key")
+				c.TLS.Cert, c.TLS.Key = filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
 			})
 			scheme := map[bool]string{false: "ws", true: "wss"}[secure]
 			addr := r.b.Addr("websocket").String()
-			roundTrip(t, r, scheme+"://"+addr+"/mqtt", a.client(""), "web")
-			d := websocket.Dialer{TLSClientConfig: a.client(""), Subprotocols: []string{"mqtt"}}
+			roundTrip(t, r, scheme+"://"+addr+"/mqtt", a.Client(""), "web")
+			d := websocket.Dialer{TLSClientConfig: a.Client(""), Subprotocols: []string{"mqtt"}}
 			for _, tt := range []struct {
 				name, path, origin string
 				want               int

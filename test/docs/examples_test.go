@@ -1,25 +1,19 @@
 package docs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"weir/cmd/weir/app"
 	"weir/configs"
 	"weir/configs/strict"
 	"weir/rules"
+	"weir/test/authority"
 )
 
 var topKey = regexp.MustCompile(`(?m)^([a-z_]+):`)
@@ -98,34 +92,15 @@ func checkConfig(t *testing.T, b *block) {
 	}
 }
 
-// tlsFiles writes a certificate that signs itself, under the names that pages use.
+// tlsFiles writes certificates under the names that pages use.
 func tlsFiles(t *testing.T, dir string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string]*pem.Block{
-		"server.pem":     {Type: "CERTIFICATE", Bytes: cert},
-		"devices-ca.pem": {Type: "CERTIFICATE", Bytes: cert},
-		"server.key":     {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(b), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	a := authority.New(t)
+	a.WriteCA(filepath.Join(dir, "devices-ca.pem"))
+	a.Write(dir, "server")
 }
 
 // TestConsoleBlocksGiveWhatTheyShow runs decode and rules check, which need no

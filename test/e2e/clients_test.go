@@ -15,6 +15,8 @@ import (
 	v5 "github.com/eclipse/paho.golang/paho"
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"golang.org/x/crypto/bcrypt"
+
+	"weir/test/authority"
 )
 
 func hash(t *testing.T, password string) string {
@@ -38,10 +40,11 @@ func user(name, hash string) string {
 }
 
 // guarded starts a weir with users, and with every kind of listener.
-func guarded(t *testing.T, users string) (*weir, *authority) {
+func guarded(t *testing.T, users string) (*weir, *authority.Authority) {
 	dir := t.TempDir()
-	ca := newAuthority(t)
-	ca.write(dir)
+	ca := authority.New(t)
+	ca.WriteCA(filepath.Join(dir, "ca.pem"))
+	ca.Write(dir, "server")
 	return start(t, dir, map[string]string{"rules/a.yaml": strings.Replace(warm, "          - send: ops\n", "", 1), "users.yaml": "users:" + users, "weir.yaml": `
 log: {partitions: 2}
 mqtt:
@@ -77,16 +80,16 @@ func TestEveryWayInLeadsToTheLog(t *testing.T) {
 	connect(t, "ws://"+port("websocket")+"/mqtt", "ws", as("ann", "secret")).say(mine, reading(-21))
 	connect(t, "ssl://"+port("tls"), "tls", func(o *paho.ClientOptions) {
 		as("ann", "secret")(o)
-		o.SetTLSConfig(ca.client(""))
+		o.SetTLSConfig(ca.Client(""))
 	}).say(mine, reading(-22))
 	// The common name of the certificate is the user: no password.
-	connect(t, "ssl://"+port("tls"), "cert", func(o *paho.ClientOptions) { o.SetTLSConfig(ca.client("carl")) }).say("plant/oslo/carl/telemetry", reading(-23))
+	connect(t, "ssl://"+port("tls"), "cert", func(o *paho.ClientOptions) { o.SetTLSConfig(ca.Client("carl")) }).say("plant/oslo/carl/telemetry", reading(-23))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i, dial := range []func() (net.Conn, error){
 		func() (net.Conn, error) { return net.Dial("tcp", port("tcp")) },
-		func() (net.Conn, error) { return tls.Dial("tcp", port("tls"), ca.client("")) },
+		func() (net.Conn, error) { return tls.Dial("tcp", port("tls"), ca.Client("")) },
 	} {
 		conn, err := dial()
 		if err != nil {
@@ -129,7 +132,7 @@ func TestEveryWayInLeadsToTheLog(t *testing.T) {
 			t.Errorf("%s got in", name)
 		}
 	}
-	if !refused("ssl://"+port("tls"), func(o *paho.ClientOptions) { o.SetTLSConfig(newAuthority(t).client("carl")) }) {
+	if !refused("ssl://"+port("tls"), func(o *paho.ClientOptions) { o.SetTLSConfig(authority.New(t).Client("carl")) }) {
 		t.Error("a certificate of another authority got in")
 	}
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"weir/cmd/weir/app"
 	"weir/configs"
+	"weir/test/child"
 )
 
 // patience bounds every wait for something that is to happen.
@@ -34,31 +34,13 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// output is what the App prints.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // weir is an App at work.
 type weir struct {
 	t        *testing.T
 	dir      string
 	app      *app.App
-	out, log output
-	stop     func() // idempotent: what an interrupt does
+	out, log child.Output // what the App prints
+	stop     func()       // idempotent: what an interrupt does
 }
 
 // start writes the files into a directory and runs weir.yaml there, as main does.

@@ -2,24 +2,16 @@ package maild
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"math/rand/v2"
 	"mime"
 	"mime/quotedprintable"
 	"net"
 	"net/mail"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +21,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"weir/test/authority"
 )
 
 // The account that WithAuth asks for.
@@ -59,12 +53,12 @@ func (m Mail) Subject() string {
 
 // Server is a running server.
 type Server struct {
-	addr     string
-	implicit bool
-	starttls bool
-	auth     bool
-	cert     tls.Certificate
-	ca       *x509.Certificate
+	addr      string
+	implicit  bool
+	starttls  bool
+	auth      bool
+	cert      tls.Certificate
+	authority *authority.Authority
 
 	mu     sync.Mutex
 	server *smtp.Server // nil while stopped
@@ -91,7 +85,8 @@ func Start(t testing.TB, opts ...Option) *Server {
 	for _, o := range opts {
 		o(s)
 	}
-	s.certify(t)
+	s.authority = authority.New(t)
+	s.cert = s.authority.Issue("mail.test")
 	s.serve(s.listen(t))
 	t.Cleanup(s.Stop)
 	return s
@@ -282,42 +277,13 @@ func (se *session) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
-// certify makes an authority and a certificate for 127.0.0.1.
-func (s *Server) certify(t testing.TB) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(crand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.ca, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	s.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // TLS returns what a client needs to trust the server.
-func (s *Server) TLS() *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(s.ca)
-	return &tls.Config{RootCAs: pool}
-}
+func (s *Server) TLS() *tls.Config { return s.authority.Client("") }
 
 // CAFile writes the certificate that signs the server's, and returns the file's name.
 func (s *Server) CAFile(t testing.TB) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.ca.Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.authority.WriteCA(name)
 	return name
 }

@@ -1,20 +1,14 @@
 package app
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"weir/configs/strict"
+	"weir/test/authority"
 )
 
 // writeFiles writes files into a folder.
@@ -27,33 +21,12 @@ func writeFiles(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// certificate returns a certificate that signs itself, and its key.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(kind string, b []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
-	}
-	return block("CERTIFICATE", der), block("PRIVATE KEY", raw)
-}
-
 // TestCheckRefusesWhatRunWouldRefuse: all of these are found without starting
 // anything, each with its place.
 func TestCheckRefusesWhatRunWouldRefuse(t *testing.T) {
-	cert, key := certificate(t)
-	_, other := certificate(t)
+	ca := authority.New(t)
+	cert, key := ca.PEM("server")
+	_, other := ca.PEM("other")
 	const sources = "\nsources: [{name: p, topic: 'p/{device}'}]\n"
 	for name, tt := range map[string]struct{ mqtt, want string }{
 		"anonymous clients whose rights nobody says": {"{listen: '127.0.0.1:0', anonymous: true, users_file: users.yaml}", "weir.yaml:1:31: "},
@@ -76,7 +49,7 @@ func TestCheckRefusesWhatRunWouldRefuse(t *testing.T) {
 
 // TestRunTakesWhatCheckTakes opens what check finds right, at the limits of it.
 func TestRunTakesWhatCheckTakes(t *testing.T) {
-	cert, key := certificate(t)
+	cert, key := authority.New(t).PEM("server")
 	for name, text := range map[string]string{
 		"the smallest ring":                "mqtt: {listen: '127.0.0.1:0', anonymous: true, limits: {max_packet: 1KiB}}\nlog: {ring: 642KiB, batch: 4KiB, partitions: 1}\n",
 		"a ring for the largest packet":    "mqtt: {listen: '127.0.0.1:0', anonymous: true, limits: {max_packet: 4MiB, write_buffer: 16MiB}}\nlog: {ring: 8832KiB, partitions: 1}\n",

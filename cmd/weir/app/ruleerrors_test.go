@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"weir/ingest/event"
 	"weir/rules"
+	"weir/test/child"
 )
 
 func TestFailuresOfARuleAreReportedAtOnceAndThenOnceAMinute(t *testing.T) {
@@ -193,29 +193,11 @@ func TestWhatIsWrongWithRuleFilesIsLoggedOnceForEachChangeOfThem(t *testing.T) {
 	}
 }
 
-// lines is a log that several goroutines write.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 func TestARuleThatFailsOnEveryEventIsSeenInTheLogTheAPIAndTheMetrics(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"r.yaml": "groups: [{name: g, rules: [{alert: A, expr: 't > 1'}, {record: b, expr: 'u + 1'}]}]\n"})
 	c := config(t, dir, plain+"rules: [r.yaml]\nlog: {partitions: 1}\n")
-	var log lines
+	var log child.Output
 	a, err := New(c, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
