@@ -60,10 +60,11 @@ type Server struct {
 	cert      tls.Certificate
 	authority *authority.Authority
 
-	mu     sync.Mutex
-	server *smtp.Server // nil while stopped
-	mails  []Mail
-	answer func(command, address string) error
+	mu       sync.Mutex
+	server   *smtp.Server // nil while stopped
+	listener net.Listener // of server
+	mails    []Mail
+	answer   func(command, address string) error
 }
 
 // An Option changes how the server is started.
@@ -124,7 +125,7 @@ func (s *Server) serve(l net.Listener) {
 		srv.TLSConfig = config
 	}
 	s.mu.Lock()
-	s.server = srv
+	s.server, s.listener = srv, l
 	s.mu.Unlock()
 	go srv.Serve(l) // ends with Stop
 }
@@ -132,11 +133,12 @@ func (s *Server) serve(l net.Listener) {
 // Stop cuts every connection and takes no more. It does nothing if it is stopped.
 func (s *Server) Stop() {
 	s.mu.Lock()
-	srv := s.server
-	s.server = nil
+	srv, l := s.server, s.listener
+	s.server, s.listener = nil, nil
 	s.mu.Unlock()
 	if srv != nil {
 		srv.Close()
+		l.Close() // the server has no part in it before its Serve has begun
 	}
 }
 
