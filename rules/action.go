@@ -51,7 +51,7 @@ func (l *loader) action(spec *actionSpec, labels []string) (action, bool) {
 		return a, false
 	}
 	_, send := spec.Keys["send"]
-	if present(spec.Command) {
+	if has(spec.Keys, "command") {
 		l.addf(spec.Keys["command"], "", "commands are not available in this version")
 		return a, false
 	}
@@ -89,7 +89,7 @@ func (l *loader) mqtt(a *action, spec *actionSpec, labels []string) {
 	}
 	a.firing, a.resolved = l.states(on, given, at)
 	if m.Topic.Value == "" {
-		l.addf(m.Pos, "", "the mqtt action has no topic")
+		l.addf(keyOr(m.Keys, "topic", m.Pos), "", "the mqtt action has no topic")
 	}
 	if !has(m.Keys, "payload") {
 		l.addf(m.Pos, `write payload: "" if it is to be empty`, "the mqtt action has no payload")

@@ -69,7 +69,11 @@ func (s *Set) label(name string, ev *event.Event) (string, bool) {
 func (l *loader) decode(files []File) ([]File, []fileSpec) {
 	specs, errs, isTable := make([]fileSpec, len(files)), make([]error, len(files)), map[string]bool{}
 	for i, f := range files {
-		errs[i] = strict.Decode(f.Name, f.Data, &specs[i])
+		decode := strict.Decode
+		if l.recorded {
+			decode = strict.DecodeRecorded
+		}
+		errs[i] = decode(f.Name, f.Data, &specs[i])
 		for _, name := range specs[i].Attributes {
 			isTable[tableFile(f.Name, name.Value)] = true
 		}
@@ -160,7 +164,13 @@ func (l *loader) readTable(file string, name strict.String, o *Options) *attribu
 	}
 	table, err := attributes.Parse(file, data)
 	if err != nil {
+		before := len(l.errs)
 		l.addDecoded(file, err)
+		for _, e := range l.errs[before:] {
+			if e.Line == 0 { // about the file as a whole
+				e.File, e.Pos, e.Msg = l.name, name.Pos, e.File+": "+e.Msg
+			}
+		}
 		return nil
 	}
 	return table

@@ -226,6 +226,7 @@ func TestWhatIsWrongWithTablesIsRefused(t *testing.T) {
 		{"an empty name", map[string]string{"x.rules.yaml": "attributes: ''"}, "x.rules.yaml:1:14: attributes has an empty file name"},
 		{"what is no name", map[string]string{"x.rules.yaml": "attributes: {f1: {}}"}, "x.rules.yaml:1:13: want a list, got a mapping"},
 		{"a wrong table", map[string]string{"r/x.rules.yaml": "attributes: d.csv", "r/d.csv": "device,time\n"}, `r/d.csv:1:8: no attribute can be called "time": it means something else in rules`},
+		{"a table of another format", map[string]string{"r/x.rules.yaml": "attributes: d.json", "r/d.json": "{}"}, "r/x.rules.yaml:1:13: r/d.json: a table of devices is YAML or CSV: the file's name does not say which"},
 		{"one attribute in two tables", map[string]string{"x.rules.yaml": "attributes: [d.csv, e.csv]", "d.csv": "device,a\nf1,1\n", "e.csv": "device,a\nf1,1\n"}, `e.csv:2: attribute "a" of device "f1" is there already, at d.csv:2`},
 		{"an attribute that is not there", map[string]string{"x.rules.yaml": strings.ReplaceAll(warmRule, `\"limits.max\"`, `\"limit\"`), "devices.yaml": "devices: {f1: {a: 1}}"}, `no device has an attribute "limit"`},
 	} {

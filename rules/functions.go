@@ -72,7 +72,9 @@ func (b *builder) call(c *expression.Call) (expression.CellRef, []*expression.Er
 			days := maxDuration / (24 * time.Hour)
 			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s, %q, is longer than %d days", c.Name, text, days), Hint: fmt.Sprintf(`write at most "%dd", e.g. %s`, days, exampleOf(c.Name))}
 		case err != nil:
-			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("%q is no duration", text), Hint: `write a number with a unit (ms, s, m, h, d), e.g. "5m"`}
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("%q is no duration", text), Hint: `write a number with a unit (ms, s, m, h, d, w), e.g. "5m"`}
+		case !b.l.recorded && !strict.UnitsFall(text):
+			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the units of the duration %q are not in order", text), Hint: strict.UnitsHint}
 		case d <= 0:
 			return &expression.Error{Offset: args[i].Offset, Msg: fmt.Sprintf("the duration of %s, %q, is not positive", c.Name, text), Hint: "e.g. " + exampleOf(c.Name)}
 		case d < minDuration:

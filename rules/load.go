@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode"
 
-	"gopkg.in/yaml.v3"
-
 	"weir/configs/strict"
 	"weir/rules/expression"
 )
@@ -87,11 +85,11 @@ func (l *loader) file(name string, spec *fileSpec) {
 }
 
 func (l *loader) checkGroup(g *groupSpec) {
-	if present(g.Interval) {
+	if has(g.Keys, "interval") {
 		l.addf(g.Keys["interval"], "remove it: rules are evaluated on every event", "groups have no interval")
 	}
 	if g.Name.Value == "" {
-		l.addf(g.Pos, "write name: NAME", "the group has no name")
+		l.addf(keyOr(g.Keys, "name", g.Pos), "write name: NAME", "the group has no name")
 	} else {
 		l.checkName("group", g.Name)
 		if first, ok := l.groups[g.Name.Value]; ok {
@@ -125,7 +123,13 @@ func (l *loader) checkName(what string, name strict.String) {
 	}
 }
 
-func present(n yaml.Node) bool { return n.Kind != 0 }
+// keyOr returns where a key is, or the place of what should have it.
+func keyOr(keys map[string]strict.Pos, key string, pos strict.Pos) strict.Pos {
+	if at, ok := keys[key]; ok {
+		return at
+	}
+	return pos
+}
 
 // rule loads one rule. It goes on after an error, to find the others.
 func (l *loader) rule(spec *ruleSpec) {
@@ -143,7 +147,14 @@ func (l *loader) rule(spec *ruleSpec) {
 	l.checkMatch(spec.Match)
 	r.by = l.by(spec)
 	l.lateness(r, spec)
-	if spec.Window != nil && spec.Window.Pos != (strict.Pos{}) {
+	switch {
+	case spec.Window == nil:
+	case spec.Window.Pos == (strict.Pos{}): // no mapping, which is reported already
+		r.frame = &frameSpec{size: 1, every: 1}
+	default:
+		if every := spec.Window.Every.Value; !l.recorded && !strict.UnitsFall(every) {
+			l.addf(spec.Window.Keys["every"], strict.UnitsHint, "the units of the duration %q are not in order", every)
+		}
 		if r.frame = l.frame(spec.Window); r.frame == nil { // reported; that there is one is known all the same
 			r.frame = &frameSpec{size: 1, every: 1}
 		}
@@ -215,10 +226,7 @@ func (l *loader) refuse(r *rule, spec *ruleSpec) {
 // expression compiles expr or clear, and reports where in the file it is wrong.
 func (l *loader) expression(r *rule, spec *ruleSpec, text strict.String, key string, condition bool) *expression.Program {
 	if strings.TrimSpace(text.Value) == "" {
-		at, ok := spec.Keys[key]
-		if !ok {
-			at = spec.Pos
-		}
+		at := keyOr(spec.Keys, key, spec.Pos)
 		hint := "write a condition, e.g. " + key + ": temperature > 30"
 		if !condition {
 			hint = "write what to record, e.g. expr: temperature * 1.8 + 32"

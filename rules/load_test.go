@@ -204,6 +204,9 @@ func TestWhatEarlierVersionsTookStaysInForce(t *testing.T) {
 		`{record: r, expr: x, backfill: notify}`,
 		`{alert: A, expr: 'x > 3 and x == "hot"'}`,
 		`{record: r, expr: r + 1}`,
+		`{alert: A, expr: 'avg_over_time(x, "5m5m") > 3', for: 1m1h}`,
+		`{alert: A, expr: avg_over_time(x) > 3, window: {hopping: 1h, every: 5m5m}}`,
+		`{alert: A, expr: x > 3, match: {mesurement: a}}`,
 		`{alert: A, expr: 'max(x) > 3 or sum(x) > 3', annotations: {summary: "{{ any(x, # > 3) }}"}}`,
 	} {
 		text := "groups: [{name: g, rules: [" + rule + "]}]"

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -173,6 +174,7 @@ func (m *match) all() map[string][]string {
 
 func (l *loader) checkMatch(m matchSpec) {
 	for _, e := range m {
+		l.slip(e)
 		for _, v := range e.values {
 			if v.Pos == (strict.Pos{}) { // no text, which is reported already
 				continue
@@ -183,6 +185,19 @@ func (l *loader) checkMatch(m matchSpec) {
 			if e.key == "source" && l.options.Sources != nil && v.Value != "" {
 				l.known("source", v, l.options.Sources)
 			}
+		}
+	}
+}
+
+// slip refuses what is all but the name of a key that match knows: as a tag that
+// no event has it would keep the rule from ever seeing one.
+func (l *loader) slip(e matchEntry) {
+	if _, ok := l.set.attributes.Column(e.key); ok || l.recorded {
+		return
+	}
+	for _, key := range []string{"source", "measurement", "device"} {
+		if strict.Slip(e.key, key) {
+			l.addf(e.pos, fmt.Sprintf("did you mean %q? If it is a tag, ask for it in expr: tag(%q) == ...", key, e.key), "match has no key %q", e.key)
 		}
 	}
 }

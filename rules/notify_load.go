@@ -104,12 +104,12 @@ func (l *loader) escalation(r *rule, spec *escalateSpec, labels []string) {
 	after := l.duration("after", spec.After)
 	switch {
 	case after == 0:
-		l.addf(spec.Pos, "e.g. after: 30m", "the step says not after which time it is taken")
+		l.addf(keyOr(spec.Keys, "after", spec.Pos), "e.g. after: 30m", "the step says not after which time it is taken")
 	case len(r.escalate) > 0 && after <= r.escalate[len(r.escalate)-1].after:
 		l.addf(spec.Keys["after"], "put the steps in the order of their times", "this step comes after %v, which is no later than the step before it", after)
 	}
 	if len(spec.Actions) == 0 {
-		l.addf(spec.Pos, "e.g. actions: [{send: NAME}]", "the step has no actions")
+		l.addf(keyOr(spec.Keys, "actions", spec.Pos), "e.g. actions: [{send: NAME}]", "the step has no actions")
 	}
 	step := escalation{after: after}
 	for i := range spec.Actions {
@@ -127,7 +127,7 @@ func (l *loader) inhibition(r *rule, spec *inhibitSpec) {
 	}
 	in := &inhibition{rule: r, index: len(r.inhibits)}
 	if len(spec.Rules) == 0 {
-		l.addf(spec.Pos, "e.g. rules: [OtherRule], or [group/OtherRule]", "inhibit names no rules")
+		l.addf(keyOr(spec.Keys, "rules", spec.Pos), "e.g. rules: [OtherRule], or [group/OtherRule]", "inhibit names no rules")
 	}
 	for _, name := range spec.Rules {
 		if name.Pos == (strict.Pos{}) { // no text, which is reported already
@@ -184,7 +184,7 @@ func (l *loader) inhibitions() {
 		r := l.set.byID[t.id]
 		switch {
 		case r == nil:
-			l.errs.Addf(t.file, t.name.Pos, suggestion(t.id, alerts), "inhibit: there is no rule %q", t.id)
+			l.errs.Addf(t.file, t.name.Pos, alertHint(t.id, alerts), "inhibit: there is no rule %q", t.id)
 		case r.kind != KindAlert:
 			l.errs.Addf(t.file, t.name.Pos, "name alerts", "inhibit: %q is a record, which is told to nobody", t.id)
 		case l.reaches(r, t.from, map[*rule]bool{}):

@@ -173,7 +173,7 @@ func Load(files []File, o Options) (*Set, error) {
 		l.seal(specs)
 	}
 	if err := l.errs.Err(); err != nil { // a group's labels are compiled, and so refused, once a rule
-		return nil, slices.CompactFunc(l.errs, func(a, b *strict.Error) bool { return *a == *b })
+		return nil, slices.CompactFunc(l.errs.Lead(), func(a, b *strict.Error) bool { return *a == *b })
 	}
 	slices.SortFunc(s.rules, func(a, b *rule) int { return cmp.Compare(a.id, b.id) })
 	for i, r := range s.rules {

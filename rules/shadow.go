@@ -57,6 +57,14 @@ func (l *loader) mode(r *rule, spec *ruleSpec) {
 	}
 }
 
+// alertHint says which alert is meant, or which there are.
+func alertHint(id string, alerts []string) string {
+	if len(alerts) == 0 {
+		return "no rule is an alert that acts"
+	}
+	return suggestion(id, alerts)
+}
+
 // shadows refuses shadows of what does not exist or does not act.
 func (l *loader) shadows() {
 	var alerts []string
@@ -69,7 +77,7 @@ func (l *loader) shadows() {
 	for _, s := range l.shadowed {
 		switch r := l.set.byID[s.from.shadows]; {
 		case r == nil:
-			l.errs.Addf(s.file, s.name.Pos, suggestion(s.from.shadows, alerts), "shadows: there is no rule %q", s.from.shadows)
+			l.errs.Addf(s.file, s.name.Pos, alertHint(s.from.shadows, alerts), "shadows: there is no rule %q", s.from.shadows)
 		case r.kind != KindAlert:
 			l.errs.Addf(s.file, s.name.Pos, "name an alert", "shadows: %q is a record", r.id)
 		case r.shadow:

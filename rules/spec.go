@@ -36,7 +36,7 @@ type groupSpec struct {
 	MaxKeys  int         `yaml:"max_keys"`
 	MaxState strict.Size `yaml:"max_state"`
 
-	Interval yaml.Node `yaml:"interval"`
+	Interval strict.Refused `yaml:"interval"`
 }
 
 type ruleSpec struct {
@@ -75,7 +75,7 @@ type actionSpec struct {
 	Keys    map[string]strict.Pos `yaml:"-"`
 	MQTT    *mqttSpec             `yaml:"mqtt"`
 	Send    strict.String         `yaml:"send"`
-	Command yaml.Node             `yaml:"command"`
+	Command strict.Refused        `yaml:"command"`
 	On      []strict.String       `yaml:"on"`
 }
 

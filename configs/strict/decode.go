@@ -22,9 +22,17 @@ type Unmarshaler interface {
 // use by several goroutines.
 type Decoder struct {
 	src      *source
+	anyOrder bool // of the units of durations
 	errs     Errors
 	expanded map[*yaml.Node]string // scalars whose value was expanded, and what the file says
 }
+
+// Refused is the type of a key that is known only to be refused with a reason
+// of its own: hints do not name it.
+type Refused struct{}
+
+// UnmarshalStrict takes anything.
+func (*Refused) UnmarshalStrict(*Decoder, *yaml.Node) {}
 
 // Expand returns what a text stands for, e.g. with variables replaced.
 type Expand func(text string) (string, error)
@@ -32,7 +40,13 @@ type Expand func(text string) (string, error)
 // Decode decodes src, which was read from file, into out, a pointer to a
 // struct. It fills what it can and returns Errors, in order, or nil.
 func Decode(file string, src []byte, out any) error {
-	return DecodeExpanded(file, src, out, nil)
+	return decode(file, src, out, nil, false)
+}
+
+// DecodeRecorded is Decode for a file that an earlier version took: the units of
+// its durations may stand in any order.
+func DecodeRecorded(file string, src []byte, out any) error {
+	return decode(file, src, out, nil, true)
 }
 
 // DecodeExpanded is Decode with every scalar value (not key) replaced by what
@@ -41,11 +55,15 @@ func Decode(file string, src []byte, out any) error {
 // can't change the document's structure. Messages show the text before
 // expansion, so that they don't give secrets away.
 func DecodeExpanded(file string, src []byte, out any, expand Expand) error {
+	return decode(file, src, out, expand, false)
+}
+
+func decode(file string, src []byte, out any, expand Expand, anyOrder bool) error {
 	v := reflect.ValueOf(out)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("decode %s: want a pointer to a struct, got %T", file, out)
 	}
-	d := &Decoder{src: newSource(file, src), expanded: map[*yaml.Node]string{}}
+	d := &Decoder{src: newSource(file, src), anyOrder: anyOrder, expanded: map[*yaml.Node]string{}}
 	root, ok := d.parse(src)
 	if !ok {
 		return d.errs.Err()
@@ -136,6 +154,7 @@ var (
 	nodeType     = reflect.TypeFor[yaml.Node]()
 	durationType = reflect.TypeFor[time.Duration]()
 	posType      = reflect.TypeFor[Pos]()
+	refusedType  = reflect.TypeFor[Refused]()
 	keysType     = reflect.TypeFor[map[string]Pos]()
 )
 
@@ -288,17 +307,26 @@ func (d *Decoder) structure(n *yaml.Node, out reflect.Value) {
 				hint = "inside { } a comma ends text: put quotes around the whole, as in expr: 'sum_over_time(x, \"5m\") > 3'"
 			}
 			d.Errorf(p.key, hint, "unknown key %q", p.key.Value)
+			d.errs[len(d.errs)-1].Key = d.PosOf(p.key)
 			continue
 		}
 		keys[p.key.Value] = d.PosOf(p.key)
+		before := len(d.errs)
 		d.value(p.value, f)
+		for _, e := range d.errs[before:] {
+			if e.Key == (Pos{}) { // not within another key
+				e.Key = d.PosOf(p.key)
+			}
+		}
 	}
 }
 
 func names(known map[string]reflect.Value) []string {
 	all := make([]string, 0, len(known))
-	for k := range known {
-		all = append(all, k)
+	for k, v := range known {
+		if v.Type() != refusedType {
+			all = append(all, k)
+		}
 	}
 	return all
 }

@@ -358,6 +358,61 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+func TestUnitsFall(t *testing.T) {
+	for _, text := range []string{"", "0", "5m", "-5m", "1w2d3h4m5s6ms7us8ns", "1.5h30m", "10", "often", "5x5m"} {
+		if !strict.UnitsFall(text) {
+			t.Errorf("the units of %q are refused", text)
+		}
+	}
+	for _, text := range []string{"1m1h", "5m5m", "-1s1m", "1h1m1h", "1us1µs"} {
+		if strict.UnitsFall(text) {
+			t.Errorf("the units of %q are taken", text)
+		}
+	}
+	var v struct{ D time.Duration }
+	if err := strict.Decode("a.yaml", []byte("d: 1m1h"), &v); err == nil || v.D != 0 {
+		t.Errorf("1m1h is taken as %v", v.D)
+	}
+	if err := strict.DecodeRecorded("a.yaml", []byte("d: 1m1h"), &v); err != nil || v.D != time.Hour+time.Minute {
+		t.Errorf("1m1h of a record is %v, %v", v.D, err)
+	}
+}
+
+func TestSlip(t *testing.T) {
+	for name, want := range map[string]bool{
+		"mesurement": true, "measurment": true, "measuremnet": true, "Measurement": true, "measurements": true,
+		"measurement": false, "measure": false, "messurment": false,
+	} {
+		if strict.Slip(name, "measurement") != want {
+			t.Errorf("%s is a slip: %t, want %t", name, !want, want)
+		}
+	}
+}
+
+func TestLeadDropsWhatOthersBringAbout(t *testing.T) {
+	var v struct {
+		N struct {
+			Keys map[string]strict.Pos `yaml:"-"`
+			S    string                `yaml:"s"`
+			Old  strict.Refused        `yaml:"old"`
+		} `yaml:"n"`
+	}
+	var errs strict.Errors
+	if err := strict.Decode("a.yaml", []byte("n:\n  old: 3\n  s: [a]\n  sss: 1\n"), &v); !errors.As(err, &errs) || len(errs) != 2 {
+		t.Fatalf("got %v", err)
+	}
+	if strings.Contains(errs[1].Hint, "old") {
+		t.Errorf("the hint %q names a key that is refused", errs[1].Hint)
+	}
+	errs.Addf("a.yaml", v.N.Keys["s"], "", "there is no s")
+	errs.Addf("a.yaml", v.N.Keys["old"], "", "old is refused")
+	errs.Addf("b.yaml", v.N.Keys["s"], "", "there is no s")
+	want := "a.yaml:3:6: want text, got a list\na.yaml:4:3: unknown key \"sss\"\na.yaml:2:3: old is refused\nb.yaml:3:3: there is no s"
+	if got := errs.Lead().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]strict.Size{
 		"0": 0, "4096": 4096, "64KiB": 64 << 10, "1.5MiB": 3 << 19, "1MB": 1e6, "20GiB": 20 << 30, "2 tib": 2 << 40, "10B": 10,

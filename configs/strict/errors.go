@@ -17,6 +17,7 @@ type Error struct {
 	Pos
 	Msg  string // what is wrong
 	Hint string // what would be right; may be empty
+	Key  Pos    // the key whose value is refused; zero if it is not that
 }
 
 // Error returns "file:line:col: msg", without what is unknown. The hint is not
@@ -66,6 +67,23 @@ func (e *Errors) Addf(file string, at Pos, hint, format string, args ...any) {
 	*e = append(*e, &Error{File: file, Pos: at, Msg: fmt.Sprintf(format, args...), Hint: hint})
 }
 
+// Lead drops problems that others bring about: where the value of a key is
+// refused, what more there is at the key or at the value says that it is not
+// there.
+func (e Errors) Lead() Errors {
+	type at struct {
+		file string
+		pos  Pos
+	}
+	refused := map[at]bool{}
+	for _, p := range e {
+		if p.Key != (Pos{}) {
+			refused[at{p.File, p.Key}], refused[at{p.File, p.Pos}] = true, true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(e), func(p *Error) bool { return p.Key == (Pos{}) && refused[at{p.File, p.Pos}] })
+}
+
 // Err returns the problems in order of file and position, or nil if there are none.
 func (e Errors) Err() error {
 	if len(e) == 0 {
@@ -92,6 +110,12 @@ func Suggest(name string, known []string) string {
 		}
 	}
 	return best
+}
+
+// Slip reports whether a name is another one but for one letter, or two that are
+// swapped, and case.
+func Slip(name, known string) bool {
+	return name != known && distance([]rune(strings.ToLower(name)), []rune(strings.ToLower(known))) <= 1
 }
 
 // distance is how many letters must be inserted, deleted, replaced or swapped

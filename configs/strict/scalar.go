@@ -179,7 +179,7 @@ func rangeOf(out reflect.Value) string {
 }
 
 func (d *Decoder) duration(n *yaml.Node, out reflect.Value) {
-	const hint = `write a number with a unit (ms, s, m, h, d), e.g. "10m"`
+	const hint = `write a number with a unit (ms, s, m, h, d, w), e.g. "10m"`
 	if n.Kind != yaml.ScalarNode {
 		d.Errorf(n, hint, "want a duration, got %s", d.describe(n))
 		return
@@ -191,6 +191,10 @@ func (d *Decoder) duration(n *yaml.Node, out reflect.Value) {
 	}
 	if err != nil {
 		d.Errorf(n, hint, "want a duration, got %s", d.describe(n))
+		return
+	}
+	if !d.anyOrder && !UnitsFall(n.Value) {
+		d.Errorf(n, UnitsHint, "the units of the duration %s are not in order", d.describe(n))
 		return
 	}
 	out.Set(reflect.ValueOf(v))

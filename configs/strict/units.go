@@ -150,6 +150,31 @@ func splitUnit(s string) (number, unit string) {
 // ErrTooLong is in the error of a duration that time.Duration can't hold.
 var ErrTooLong = errors.New("longer than 292 years")
 
+// UnitsHint says how a duration of several units is written.
+const UnitsHint = "write each unit once, the largest first, e.g. 1h30m"
+
+// UnitsFall reports whether the units of a duration stand in their order, each
+// once: 1h30m, and neither 30m1h nor 5m5m, which are slips.
+func UnitsFall(text string) bool {
+	last := 0
+	for rest := strings.TrimPrefix(text, "-"); rest != ""; {
+		_, tail := splitUnit(rest)
+		end := strings.IndexFunc(tail, func(r rune) bool { return r >= '0' && r <= '9' || r == '.' })
+		if end < 0 {
+			end = len(tail)
+		}
+		rank := map[string]int{"w": 1, "d": 2, "h": 3, "m": 4, "s": 5, "ms": 6, "us": 7, "µs": 7, "μs": 7, "ns": 8}[tail[:end]]
+		if rank == 0 { // no duration at all
+			return true
+		}
+		if rank <= last {
+			return false
+		}
+		last, rest = rank, tail[end:]
+	}
+	return true
+}
+
 // ParseDuration parses what time.ParseDuration parses, and days and weeks
 // ("7d", "1d12h", "2w"): a day is 24 hours. A number without a unit is an
 // error, except 0.
@@ -182,7 +207,7 @@ func ParseDuration(text string) (time.Duration, error) {
 			return 0, fmt.Errorf("duration %q is %w", text, ErrTooLong)
 		}
 		if err != nil || number == "" || unit == "" {
-			return 0, fmt.Errorf("duration %q: want numbers with units (ms, s, m, h, d), e.g. 10m or 1h30m", text)
+			return 0, fmt.Errorf("duration %q: want numbers with units (ms, s, m, h, d, w), e.g. 10m or 1h30m", text)
 		}
 		if v > math.MaxInt64/factor || sum > math.MaxInt64-v*factor {
 			return 0, fmt.Errorf("duration %q is %w", text, ErrTooLong)

@@ -32,6 +32,7 @@ func parseCSV(file string, data []byte) (*builder, error) {
 	p.reader = csv.NewReader(bytes.NewReader(data))
 	p.reader.FieldsPerRecord = -1 // lines with too many or too few cells are reported here
 	p.reader.ReuseRecord = true
+	p.reader.TrimLeadingSpace = true
 	cells, err := p.reader.Read()
 	if err == nil {
 		p.header(cells)

@@ -19,6 +19,24 @@ var (
 	unexpected = regexp.MustCompile(`^unexpected token (\w+)\("(.*)"\)`)
 )
 
+// timeHint says what a point in time or a duration is compared with.
+func timeHint(msg string) string {
+	_, types, ok := strings.Cut(msg, "(mismatched types ")
+	if !ok {
+		return ""
+	}
+	a, b, _ := strings.Cut(strings.TrimSpace(strings.TrimSuffix(types, ")")), " and ")
+	switch {
+	case a == b:
+		return ""
+	case a == "duration" || b == "duration":
+		return `between two points in time there is a duration: compare it with another one, duration("5s")`
+	case a == "time" || b == "time":
+		return `time and received are points in time: time.Unix() is in seconds, time.Hour() the hour, received - time > duration("5s") a difference`
+	}
+	return ""
+}
+
 // wordOperators are the operators that are words.
 func wordOperators() []string {
 	return []string{"and", "or", "not", "in", "contains", "matches", "startsWith", "endsWith"}

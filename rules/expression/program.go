@@ -239,7 +239,7 @@ func checkError(source string, err error) *Error {
 		}
 	}
 	msg := strings.NewReplacer("<nil>", "nil", "interface {}", "any", "time.Time", "time", "time.Duration", "duration", "float64", "number", "int", "number").Replace(at.Message)
-	return &Error{Offset: byteOffset(source, at.From), Msg: strings.TrimSpace(msg)}
+	return &Error{Offset: byteOffset(source, at.From), Msg: strings.TrimSpace(msg), Hint: timeHint(msg)}
 }
 
 // byteOffset turns expr's offset, which counts characters, into one of bytes.
