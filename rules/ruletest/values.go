@@ -37,6 +37,7 @@ const number = `[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?`
 var (
 	numbers = regexp.MustCompile(`^(` + number + `)(?:([-+]` + strings.TrimPrefix(number, `[-+]?`) + `))?(x[0-9]+)?$`)
 	words   = regexp.MustCompile(`^(_|stale|true|false)(x[0-9]+)?$`)
+	signs   = regexp.MustCompile(`[-+]{2}`)
 	times   = regexp.MustCompile(`^x[0-9]+$`)
 )
 
@@ -118,7 +119,11 @@ func parseWord(w string, limit int) (one sample, step float64, n int, err *notat
 	}
 	m := numbers.FindStringSubmatch(w)
 	if m == nil {
-		return one, 0, 0, wrong(0, valuesHint, "%q is no value", w)
+		hint := valuesHint
+		if signs.MatchString(w) {
+			hint = "a step has one sign: 1+2x5 goes up, 1-2x5 down"
+		}
+		return one, 0, 0, wrong(0, hint, "%q is no value", w)
 	}
 	a, bad := strconv.ParseFloat(m[1], 64)
 	if bad == nil && m[2] != "" {

@@ -67,6 +67,8 @@ var badValues = []struct {
 }{
 	{"1 2 x", `"x" is no value`, 4},
 	{"1+2", `"1+2" does not say how many steps to make`, 0},
+	{"-1--1x2", `"-1--1x2" is no value`, 0},
+	{"1+-1x2", `"1+-1x2" is no value`, 0},
 	{"1+2x", `"1+2x" is no value`, 0},
 	{"1 +x3", `"+x3" is no value`, 2},
 	{"NaN", `"NaN" is no value`, 0},
