@@ -350,7 +350,12 @@ func (p *pass) count(s *section, b *event.Batch) {
 func inForceFrom(ms []event.Message) int64 {
 	for i := range ms {
 		switch ms[i].Record {
-		case event.Started, event.Tick:
+		case event.Started:
+			if i == len(ms)-1 { // of several partitions each starts before the rules come, a nanosecond later
+				return ms[i].Received + 1
+			}
+			continue
+		case event.Tick:
 			continue
 		case event.RuleSet:
 			return ms[i].Received

@@ -249,8 +249,9 @@ func (a *App) serve(ctx, serveCtx context.Context, start func(*sync.WaitGroup, s
 	if ctx.Err() != nil {
 		return nil
 	}
+	at := now()
 	for i, c := range a.rulers {
-		if err := c.listen(ctx); err != nil {
+		if err := c.listen(ctx, at); err != nil {
 			return fmt.Errorf("begin to listen: %w", err)
 		}
 		a.committers[i].Quiet(false)

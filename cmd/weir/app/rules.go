@@ -161,31 +161,33 @@ func (c *ruleConsumer) Start(ctx context.Context, cur eventlog.Cursor) error {
 	if first {
 		return nil
 	}
-	return c.enactWanted(ctx)
+	return c.enactWanted(ctx, now())
 }
 
 // listen is called once, after Start and before weir listens. It writes that
 // this is so, before anything else of this run: time passes up to there in the
 // light of it. Then it puts the rule set of the config in force if another one is.
-func (c *ruleConsumer) listen(ctx context.Context) error {
-	b := eventlog.AppendRecord(nil, &event.Message{Record: event.Started, Received: now()})
+// at is the time of both, the same in all partitions where they are quiet: rules
+// that miss devices never heard of count from it.
+func (c *ruleConsumer) listen(ctx context.Context, at int64) error {
+	b := eventlog.AppendRecord(nil, &event.Message{Record: event.Started, Received: at})
 	if _, err := c.ring.Append(ctx, b, 1); err != nil {
 		return fmt.Errorf("note the start: %w", err)
 	}
-	return c.enactWanted(ctx)
+	return c.enactWanted(ctx, at+1)
 }
 
 // enactWanted puts the rule set of the config in force if another one is.
-func (c *ruleConsumer) enactWanted(ctx context.Context) error {
+func (c *ruleConsumer) enactWanted(ctx context.Context, at int64) error {
 	if want := c.want.Load(); want != nil && want.Hash() != c.inForce {
-		return c.enact(ctx, want)
+		return c.enact(ctx, want, at)
 	}
 	return nil
 }
 
 // enact writes a rule set into the partition: it is in force for what comes after it.
-func (c *ruleConsumer) enact(ctx context.Context, s *rules.Set) error {
-	b := eventlog.AppendRecord(nil, &event.Message{Record: event.RuleSet, ID: "rules-" + s.Hash(), Received: now(), Payload: s.Marshal()})
+func (c *ruleConsumer) enact(ctx context.Context, s *rules.Set, at int64) error {
+	b := eventlog.AppendRecord(nil, &event.Message{Record: event.RuleSet, ID: "rules-" + s.Hash(), Received: at, Payload: s.Marshal()})
 	if _, err := c.ring.Append(ctx, b, 1); err != nil {
 		return fmt.Errorf("put the rule set in force: %w", err)
 	}

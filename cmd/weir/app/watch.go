@@ -182,9 +182,10 @@ func (a *App) reloadRules(ctx context.Context, seen map[string]os.FileInfo) []st
 		}
 		return tables
 	}
+	at := now()
 	for _, c := range a.rulers {
 		c.want.Store(set)
-		if err := c.enact(ctx, set); err != nil {
+		if err := c.enact(ctx, set, at); err != nil {
 			a.counts.reloadErrors.Add(1)
 			a.counts.refused.Store(true)
 			a.log.Error("rules were not reloaded in a partition", "partition", c.partition.ID(), "err", err)
