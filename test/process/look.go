@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,31 +43,70 @@ func (w *Weir) Audit(t testing.TB) console.Audit {
 	return a
 }
 
-// Settled waits until the consumers named, or all if none is, have nothing
-// pending but what ticks add meanwhile.
+// Settled waits until the consumers named, or all if none is, are done with what
+// the log holds. If none is named, it goes on until they are done with what the
+// rules have derived from it, too, and with what they derived from that: nobody
+// may publish meanwhile.
 func (w *Weir) Settled(t testing.TB, consumers ...string) {
 	t.Helper()
-	heads := map[int]uint64{}
 	var a console.Audit
 	Eventually(t, "weir tells its books", func() error { return w.Get("/api/v1/audit", &a) })
-	for _, p := range a.Partitions {
-		heads[p.Partition] = p.Records
-	}
 	EventuallyWithin(t, 2*Patience, "consumers have come to the head of the log", func() error {
-		var a console.Audit
-		if err := w.Get("/api/v1/audit", &a); err != nil {
+		if err := w.passed(a, consumers); err != nil || len(consumers) > 0 {
 			return err
 		}
-		for _, e := range a.Entries {
-			if len(consumers) > 0 && !slices.Contains(consumers, e.Consumer) {
-				continue
-			}
-			if now := a.Partitions[e.Partition].Records - e.Pending; now < heads[e.Partition] {
-				return fmt.Errorf("%s/%d is %d records behind", e.Consumer, e.Partition, heads[e.Partition]-now)
-			}
+		// What was derived until now is in the ring at least, and then in the log.
+		if used, err := w.Metric("weir_ring_used_bytes"); err != nil || used > 0 {
+			return fmt.Errorf("%v bytes are on their way into the log (%v)", used, err)
 		}
-		return nil
+		next, err := w.more(a)
+		if err != nil || next == nil {
+			return err
+		}
+		a = *next
+		return errors.New("the log has grown by more than ticks")
 	})
+}
+
+// passed returns an error unless the consumers named, or all, are done with what
+// the log held when a was made.
+func (w *Weir) passed(a console.Audit, consumers []string) error {
+	var now console.Audit
+	if err := w.Get("/api/v1/audit", &now); err != nil {
+		return err
+	}
+	for _, e := range now.Entries {
+		if len(consumers) > 0 && !slices.Contains(consumers, e.Consumer) {
+			continue
+		}
+		head := a.Partitions[e.Partition].Records
+		if at := now.Partitions[e.Partition].Records - e.Pending; at < head {
+			return fmt.Errorf("%s/%d is %d records behind", e.Consumer, e.Partition, head-at)
+		}
+	}
+	return nil
+}
+
+// more returns the books as they are now if the log has grown by more than ticks
+// since a was made, else nil.
+func (w *Weir) more(a console.Audit) (*console.Audit, error) {
+	var now console.Audit
+	if err := w.Get("/api/v1/audit", &now); err != nil {
+		return nil, err
+	}
+	for i, p := range a.Partitions {
+		if now.Partitions[i].Head == p.Head {
+			continue
+		}
+		b, err := w.body(fmt.Sprintf("/api/v1/events?from=%d/%d&raw=true&limit=1", p.Partition, p.Head+1))
+		if err != nil {
+			return nil, err
+		}
+		if len(b) > 0 {
+			return &now, nil
+		}
+	}
+	return nil, nil
 }
 
 // Saved waits until every consumer has saved a cursor that is as far as it is now.

@@ -253,30 +253,34 @@ var client = &http.Client{Timeout: 20 * time.Second}
 
 // Get decodes the API's answer to a GET.
 func (w *Weir) Get(path string, v any) error {
-	resp, err := client.Get("http://" + w.HTTP + path)
+	b, err := w.body(path)
 	if err != nil {
 		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// body returns the answer to a GET.
+func (w *Weir) body(path string) ([]byte, error) {
+	resp, err := client.Get("http://" + w.HTTP + path)
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, b)
+		return nil, fmt.Errorf("GET %s: %s: %s", path, resp.Status, b)
 	}
-	return json.Unmarshal(b, v)
+	return b, nil
 }
 
 // Metric returns the sum of a metric's series that hold all the label texts, e.g.
 // Metric("weir_consumer_lag_records", `consumer="influx"`).
 func (w *Weir) Metric(name string, labels ...string) (float64, error) {
-	resp, err := client.Get("http://" + w.HTTP + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
+	b, err := w.body("/metrics")
 	if err != nil {
 		return 0, err
 	}
