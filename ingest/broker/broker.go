@@ -293,13 +293,11 @@ func (b *Broker) Close() error {
 	for _, c := range conns {
 		_ = c.Close()
 	}
+	b.wg.Wait() // before the library's Close, which does not bear clients that connect meanwhile
 	if was == running {
 		if err := b.server.Close(); err != nil {
 			errs = append(errs, err)
 		}
-	}
-	b.wg.Wait()
-	if was == running {
 		b.reportQueued()
 	}
 	return errors.Join(errs...)

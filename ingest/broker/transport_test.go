@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,33 @@ func TestAPortThatIsTakenIsAnErrorOfOpen(t *testing.T) {
 	}
 	_ = b.Close()
 	_ = b.Close()
+}
+
+// A client that is let in while the broker closes must not meet the library's
+// Close: the race detector sees it.
+func TestClientsThatConnectWhileTheBrokerCloses(t *testing.T) {
+	for range 20 {
+		r := start(t)
+		addr := r.b.Addr("tcp").String()
+		var clients sync.WaitGroup
+		for i := range 8 {
+			clients.Go(func() {
+				for { // until it closes
+					nc, err := net.Dial("tcp", addr)
+					if err != nil {
+						return
+					}
+					_, _ = nc.Write([]byte(connectPacket(fmt.Sprint("c", i), true, false, "")))
+					nc.Close()
+				}
+			})
+		}
+		eventually(t, "clients come", func() bool { return r.b.Stats().Accepted > 20 })
+		if err := r.b.Close(); err != nil {
+			t.Error(err)
+		}
+		clients.Wait()
+	}
 }
 
 func TestWebSocket(t *testing.T) {
