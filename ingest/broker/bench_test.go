@@ -15,10 +15,9 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"weir/ingest/ring"
+	"weir/simulator/brokertest"
 )
 
 // still returns a broker that does not run and a client of it, for measuring
@@ -201,22 +200,7 @@ func BenchmarkLoopback(b *testing.B) {
 	b.Run("impl=weir", func(b *testing.B) { r := startQuiet(b, true); run(b, r.addr, count) })
 	b.Run("impl=weir-slow", func(b *testing.B) { r := startQuiet(b, false); run(b, r.addr, count) })
 	b.Run("impl=mochi", func(b *testing.B) {
-		s := mqtt.New(&mqtt.Options{Logger: quiet()})
-		if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
-			b.Fatal(err)
-		}
-		nl, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := s.AddListener(listeners.NewNet("t", nl)); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.Serve(); err != nil {
-			b.Fatal(err)
-		}
-		defer s.Close()
-		run(b, nl.Addr().String(), count/5)
+		run(b, brokertest.Serve(b, mqtt.New(&mqtt.Options{Logger: quiet()})), count/5)
 	})
 	b.Run("impl=client", func(b *testing.B) { run(b, answerer(b), count) })
 }

@@ -59,21 +59,42 @@ func (b *Broker) Start() {
 		InlineClient: true, Capabilities: capabilities,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
-	listener, err := newGate(b.addr)
-	if err != nil {
+	if err := server.AddHook(&recorder{broker: b}, nil); err != nil {
 		b.tb.Fatalf("start test broker: %v", err)
 	}
-	for _, err := range []error{
-		server.AddHook(new(auth.AllowHook), nil), server.AddHook(&recorder{broker: b}, nil),
-		server.AddListener(listener), server.Serve(),
-	} {
-		if err != nil {
-			b.tb.Fatalf("start test broker on %s: %v", b.addr, err)
-		}
-	}
+	listener := serve(b.tb, server, b.addr)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.server, b.gate, b.addr = server, listener, listener.Address()
+}
+
+// Serve lets everyone in to a broker that a test has made, which stops when the
+// test ends, and returns its address. Use it for every broker of the library: its
+// Close races with clients that connect meanwhile.
+func Serve(tb testing.TB, server *mqtt.Server) string {
+	tb.Helper()
+	gate := serve(tb, server, "127.0.0.1:0")
+	tb.Cleanup(func() { stop(server, gate) })
+	return gate.Address()
+}
+
+func serve(tb testing.TB, server *mqtt.Server, addr string) *gate {
+	tb.Helper()
+	gate, err := newGate(addr)
+	if err != nil {
+		tb.Fatalf("start test broker: %v", err)
+	}
+	for _, err := range []error{server.AddHook(new(auth.AllowHook), nil), server.AddListener(gate), server.Serve()} {
+		if err != nil {
+			tb.Fatalf("start test broker on %s: %v", addr, err)
+		}
+	}
+	return gate
+}
+
+func stop(server *mqtt.Server, gate *gate) {
+	gate.shut()
+	server.Close()
 }
 
 // Stop cuts every connection and closes the port. Stopping twice is fine.
@@ -83,8 +104,7 @@ func (b *Broker) Stop() {
 	b.server, b.gate = nil, nil
 	b.mu.Unlock()
 	if server != nil {
-		gate.shut()
-		server.Close()
+		stop(server, gate)
 	}
 }
 

@@ -16,13 +16,13 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"weir/ingest/broker"
 	"weir/ingest/event"
 	"weir/ingest/eventlog"
 	"weir/ingest/ring"
+	"weir/simulator/brokertest"
+	"weir/test/process"
 )
 
 func quietLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -116,22 +116,7 @@ func (l *memLog) run() error {
 // stock starts the library underneath as it comes.
 func stock(t *testing.T) string {
 	t.Helper()
-	s := mqtt.New(&mqtt.Options{Logger: quietLog()})
-	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
-		t.Fatal(err)
-	}
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.AddListener(listeners.NewNet("stock", nl)); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Serve(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return nl.Addr().String()
+	return brokertest.Serve(t, mqtt.New(&mqtt.Options{Logger: quietLog()}))
 }
 
 // mosquitto starts the real one; the test is skipped where it isn't installed.
@@ -143,12 +128,7 @@ func mosquitto(t *testing.T) string {
 			t.Skip("mosquitto is not installed: apt-get install mosquitto mosquitto-clients")
 		}
 	}
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := nl.Addr().String()
-	nl.Close()
+	addr := process.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 	if err := os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"), 0o600); err != nil {

@@ -11,7 +11,7 @@ import (
 // patience is how long a packet that must come is waited for; quiet is how
 // long it is watched that one doesn't come.
 const (
-	patience = 10 * time.Second
+	patience = 60 * time.Second
 	quiet    = 300 * time.Millisecond
 )
 

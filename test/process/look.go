@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/console"
+	"weir/ingest/consume"
 	"weir/ingest/event"
 	"weir/rules"
 	"weir/test/child"
@@ -71,20 +72,23 @@ func (w *Weir) Settled(t testing.TB, consumers ...string) {
 // passed returns an error unless the consumers named, or all, are done with what
 // the log held when a was made.
 func (w *Weir) passed(a console.Audit, consumers []string) error {
-	var now console.Audit
-	if err := w.Get("/api/v1/audit", &now); err != nil {
-		return err
-	}
-	for _, e := range now.Entries {
-		if len(consumers) > 0 && !slices.Contains(consumers, e.Consumer) {
+	list, err := w.consumers()
+	for _, c := range list {
+		if len(consumers) > 0 && !slices.Contains(consumers, c.Consumer) {
 			continue
 		}
-		head := a.Partitions[e.Partition].Records
-		if at := now.Partitions[e.Partition].Records - e.Pending; at < head {
-			return fmt.Errorf("%s/%d is %d records behind", e.Consumer, e.Partition, head-at)
+		if head := a.Partitions[c.Partition].Records; c.State == "starting" || c.Cursor.Records < head {
+			return fmt.Errorf("%s/%d is %s and has done %d of %d records", c.Consumer, c.Partition, c.State, c.Cursor.Records, head)
 		}
 	}
-	return nil
+	return err
+}
+
+// consumers returns what all consumers are doing.
+func (w *Weir) consumers() ([]consume.Status, error) {
+	var v struct{ Consumers []consume.Status }
+	err := w.Get("/api/v1/consumers", &v)
+	return v.Consumers, err
 }
 
 // more returns the books as they are now if the log has grown by more than ticks
@@ -112,22 +116,9 @@ func (w *Weir) more(a console.Audit) (*console.Audit, error) {
 // Saved waits until every consumer has saved a cursor that is as far as it is now.
 func (w *Weir) Saved(t testing.TB) {
 	t.Helper()
-	type status struct {
-		Consumer  string
-		Partition int
-		Cursor    struct {
-			Seq   uint64
-			Saved time.Time
-		}
-	}
-	all := func() (out []status, err error) {
-		var v struct{ Consumers []status }
-		err = w.Get("/api/v1/consumers", &v)
-		return v.Consumers, err
-	}
 	then := time.Now()
 	Eventually(t, "the cursors are saved", func() error {
-		now, err := all()
+		now, err := w.consumers()
 		if err != nil {
 			return err
 		}
