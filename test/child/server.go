@@ -15,7 +15,7 @@ import (
 
 const (
 	startTimeout = 60 * time.Second // until a server answers; a loaded machine is slow
-	stopTimeout  = 20 * time.Second // until it has written its data and ended
+	stopTimeout  = 60 * time.Second // until it has written its data and ended
 )
 
 // Program is a server that a test can run: one that speaks HTTP.

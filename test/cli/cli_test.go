@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"weir/cmd/weir/command"
+	"weir/test/port"
 )
 
 func TestMain(m *testing.M) {
@@ -37,12 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			defer l.Close()
-			e.Setenv("MQTT", l.Addr().String())
+			e.Setenv("MQTT", port.Free(t))
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // the race detector's second of rest at each exit adds up
 			return nil
 		},

@@ -3,7 +3,6 @@ package docs
 import (
 	"bufio"
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/test/port"
 )
 
 // TestTheQuickStartRaisesTheAlertsThatREADMEShows runs what `make run` runs, on
@@ -36,7 +37,7 @@ func TestTheQuickStartRaisesTheAlertsThatREADMEShows(t *testing.T) {
 		t.Fatalf("README.md shows only %d kinds of lines", len(want))
 	}
 	dir, lines := demo(t)
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	var seen []string
 	for len(want) > 0 {
 		select {
@@ -47,7 +48,7 @@ func TestTheQuickStartRaisesTheAlertsThatREADMEShows(t *testing.T) {
 			seen = append(seen, l)
 			delete(want, shape(l))
 		case <-deadline:
-			t.Fatalf("after 90 s these lines are missing: %v; it said\n%s", want, strings.Join(seen, "\n"))
+			t.Fatalf("after 3 minutes these lines are missing: %v; it said\n%s", want, strings.Join(seen, "\n"))
 		}
 	}
 	go func() { // the demo must not wait for a reader; demo's cleanup closes the channel
@@ -112,7 +113,7 @@ func shape(l string) string {
 func demo(t *testing.T) (dir string, out <-chan string) {
 	t.Helper()
 	dir = t.TempDir()
-	mqtt, http := freeAddress(t), freeAddress(t)
+	mqtt, http := port.Free(t), port.Free(t)
 	copyFile(t, filepath.Join(dir, "test", "demo.sh"), filepath.Join(root, "test", "demo.sh"), nil)
 	copyFile(t, filepath.Join(dir, "configs", "rules", "demo.yaml"), filepath.Join(root, "configs", "rules", "demo.yaml"), nil)
 	copyFile(t, filepath.Join(dir, "configs", "demo.yaml"), filepath.Join(root, "configs", "demo.yaml"),
@@ -168,14 +169,4 @@ func copyFile(t *testing.T, to, from string, change *strings.Replacer) {
 	if err := os.WriteFile(to, src, 0o755); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

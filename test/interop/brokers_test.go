@@ -22,7 +22,7 @@ import (
 	"weir/ingest/eventlog"
 	"weir/ingest/ring"
 	"weir/simulator/brokertest"
-	"weir/test/process"
+	"weir/test/port"
 )
 
 func quietLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -128,7 +128,7 @@ func mosquitto(t *testing.T) string {
 			t.Skip("mosquitto is not installed: apt-get install mosquitto mosquitto-clients")
 		}
 	}
-	addr := process.FreeAddr(t)
+	addr := port.Free(t)
 	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 	if err := os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"), 0o600); err != nil {

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"mime"
 	"mime/quotedprintable"
 	"net"
@@ -23,6 +21,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"weir/test/authority"
+	"weir/test/port"
 )
 
 // The account that WithAuth asks for.
@@ -93,19 +92,14 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// listen takes a port below those that the kernel gives out by itself, so that
-// it is still free when the server comes back from an outage.
 func (s *Server) listen(t testing.TB) net.Listener {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
-		if err == nil {
-			s.addr = l.Addr().String()
-			return l
-		}
+	s.addr = port.Free(t)
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		t.Fatalf("maild: %v", err)
 	}
-	t.Fatal("maild: found no free port in 100 tries")
-	return nil
+	return l
 }
 
 func (s *Server) serve(l net.Listener) {
