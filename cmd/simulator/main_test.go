@@ -165,7 +165,7 @@ func TestSinkCountsUntilItIsInterrupted(t *testing.T) {
 		done <- run(ctx, []string{"sink", "--listen", "127.0.0.1:0", "--distinct", "--record", record}, &stdout, &stderr)
 	}()
 	listening := regexp.MustCompile(`listening on (http://\S+)`)
-	for deadline := time.Now().Add(10 * time.Second); !listening.MatchString(stderr.String()); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !listening.MatchString(stderr.String()); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not say where it listens: %q", stderr.String())
 		}

@@ -190,10 +190,13 @@ func (r *rig) messages() (all []event.Message) {
 	return all
 }
 
+// patience bounds every wait for something that is to happen.
+const patience = 60 * time.Second
+
 // eventually polls until f is true.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if f() {
 			return
 		}
@@ -270,12 +273,12 @@ func (c *client) recv() string {
 			c.in = c.in[n:]
 			return p
 		}
-		_ = c.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 		n, err := c.nc.Read(buf)
 		c.in = append(c.in, buf[:n]...)
 		if n == 0 && err != nil {
 			if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
-				c.t.Fatal("nothing received for 20 s")
+				c.t.Fatalf("nothing received for %v", patience)
 			}
 			return ""
 		}

@@ -149,7 +149,7 @@ func TestDrainLetsOwedAcksOut(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		r.b.Drain(ctx)
 		close(done)

@@ -29,7 +29,7 @@ func roundTrip(t *testing.T, r *rig, broker string, tc *tls.Config, id string) {
 	c := paho.NewClient(o)
 	wait := func(what string, tok paho.Token) {
 		t.Helper()
-		if !tok.WaitTimeout(20*time.Second) || tok.Error() != nil {
+		if !tok.WaitTimeout(patience) || tok.Error() != nil {
 			t.Fatalf("%s: %v", what, tok.Error())
 		}
 	}
@@ -43,7 +43,7 @@ func roundTrip(t *testing.T, r *rig, broker string, tc *tls.Config, id string) {
 			if p != fmt.Sprint(qos) {
 				t.Errorf("received %q, want %d", p, qos)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nothing received")
 		}
 	}
@@ -315,7 +315,7 @@ func TestMQTT5ClientOfPaho(t *testing.T) {
 	c := pahov5.NewClient(pahov5.ClientConfig{Conn: nc, OnPublishReceived: []func(pahov5.PublishReceived) (bool, error){
 		func(p pahov5.PublishReceived) (bool, error) { got <- p.Packet; return true, nil },
 	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ca, err := c.Connect(ctx, &pahov5.Connect{ClientID: "v5", CleanStart: true, KeepAlive: 30})
 	if err != nil || ca.ReasonCode != 0 || *ca.Properties.ReceiveMaximum != 8000 || *ca.Properties.TopicAliasMaximum != 32 || *ca.Properties.MaximumPacketSize != 1<<20 {

@@ -236,7 +236,7 @@ func TestRubbishEndsTheRunWithAnError(t *testing.T) {
 func TestAStandstillEndsTheRun(t *testing.T) {
 	broker := scripted(t, accepted(wire.V311), func(int, uint16, bool) ([]byte, error) { return nil, nil })
 	cfg := single(broker, 50, wire.V311)
-	cfg.Fault.Timeout = time.Second
+	cfg.Fault.Timeout = 3 * time.Second
 	result, err := Run(t.Context(), cfg, nil)
 	if !errors.Is(err, ErrStalled) || result.Acked != 0 || result.Sent != 10 {
 		t.Errorf("Run = %+v, %v; want it stalled with a window of 10 sent", result, err)

@@ -207,7 +207,7 @@ func TestABrokenConnectionFailsTheRunWithoutReconnect(t *testing.T) {
 func TestABoundedRateIsKeptAndEndsWithTheDuration(t *testing.T) {
 	broker := brokertest.Start(t)
 	cfg := small(broker.URL(), 1, wire.V311)
-	cfg.Schedule = Schedule{Duration: 300 * time.Millisecond, Rate: 2000, Window: 100}
+	cfg.Schedule = Schedule{Duration: time.Second, Rate: 2000, Window: 100}
 	result, err := Run(t.Context(), cfg, nil)
 	if err != nil {
 		t.Fatalf("Run: %v", err)

@@ -100,19 +100,19 @@ func TestAnAlertThatEndsAgainAndAgainIsToldEachTime(t *testing.T) {
 
 func TestARealAlertmanagerThatForgetsIsToldAgain(t *testing.T) {
 	am, c, l := alertmanagerd.Start(t), &clock{at: time.Now()}, &log{t: t}
-	p := newSink(t, c, []string{am.URL()}, func(c *Config) { c.Resend = time.Second }).Partition(0)
+	p := newSink(t, c, []string{am.URL()}, func(c *Config) { c.Resend = time.Minute }).Partition(0)
 	a, b := sinktest.Alert(1, "am"), sinktest.Alert(2, "am")
 	handle(t, p, l.batch(a, b))
 	told(t, am, "firing", "f2")
 	am.Stop(t)
-	c.add(2 * time.Second)
+	c.add(2 * time.Minute)
 	var re *event.RetryError
 	batch := l.batch(sinktest.Resolved(b))
 	if _, err := p.Handle(t.Context(), batch); !errors.As(err, &re) {
 		t.Fatalf("error %v, want a *event.RetryError", err)
 	}
 	am.Restart(t)
-	c.add(time.Since(c.now()) + time.Second) // so that everything is due again
+	c.add(time.Since(c.now()) + time.Minute) // so that everything is due again
 	handle(t, p, batch)
 	fires(t, am, "f1")
 	told(t, am, "resolved", "f2") // though this process never saw it fire
@@ -121,7 +121,7 @@ func TestARealAlertmanagerThatForgetsIsToldAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := newSink(t, nil, []string{am.URL()}, func(c *Config) { c.Resend = time.Second }).Partition(0)
+	again := newSink(t, nil, []string{am.URL()}, func(c *Config) { c.Resend = time.Minute }).Partition(0)
 	if err := again.Restore(saved); err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +135,9 @@ func TestARealAlertmanagerThatForgetsIsToldAgain(t *testing.T) {
 func TestWithoutWeirARealAlertmanagerEndsItsAlerts(t *testing.T) {
 	am, l := alertmanagerd.Start(t), &log{t: t}
 	p := newSink(t, nil, []string{am.URL()}, func(c *Config) { c.Resend = time.Second }).Partition(0)
+	start := time.Now()
 	handle(t, p, l.batch(sinktest.Alert(1, "am")))
 	told(t, am, "firing", "f1")
-	start := time.Now()
 	told(t, am, "resolved", "f1")
 	if took := time.Since(start); took < 2*time.Second {
 		t.Errorf("it ended after %v, want about 4 s", took)

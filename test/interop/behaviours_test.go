@@ -309,10 +309,10 @@ func silent(e *env) error {
 		return err
 	}
 	w := e.dial()
+	begin := time.Now()
 	if _, _, _, err := w.connect(options{id: e.base + "w", will: e.base + "silent", keepAlive: 1}); err != nil {
 		return err
 	}
-	begin := time.Now()
 	if m, err := s.next(); err != nil || m.payload != "gone" {
 		return fmt.Errorf("will %+v, %w", m, err)
 	}
