@@ -389,13 +389,23 @@ func (r *Runner) save(ctx context.Context) error {
 	if err := r.sync(ctx); err != nil {
 		return err
 	}
-	r.cursor.Saved = time.Now().UTC()
+	c := r.cursor
+	c.Saved = time.Now().UTC()
+	if err := r.put(ctx, c); err != nil {
+		return err
+	}
+	r.cursor.Saved = c.Saved
+	return nil
+}
+
+// put writes a cursor, and the state with it.
+func (r *Runner) put(ctx context.Context, c eventlog.Cursor) error {
 	if r.stateful == nil {
-		return r.cfg.Log.SaveCursor(ctx, r.cursor)
+		return r.cfg.Log.SaveCursor(ctx, c)
 	}
 	state, err := r.stateful.Snapshot()
 	if err != nil {
 		return fmt.Errorf("take a snapshot: %w", err)
 	}
-	return r.cfg.Log.SaveState(ctx, r.cursor, state)
+	return r.cfg.Log.SaveState(ctx, c, state)
 }

@@ -56,10 +56,11 @@ func (r *Runner) beginSaving(ctx context.Context) error {
 	if err := r.incremental.BeginSnapshot(); err != nil {
 		return fmt.Errorf("begin a snapshot: %w", err)
 	}
-	r.cursor.Saved = time.Now().UTC()
+	c := r.cursor
+	c.Saved = time.Now().UTC()
 	sctx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	s := &saving{
-		cursor: r.cursor, began: time.Now(), stop: stop,
+		cursor: c, began: time.Now(), stop: stop,
 		pieces: make(chan []byte, 4), free: make(chan []byte, 6), done: make(chan error, 1),
 	}
 	r.saving, r.dirty = s, false
@@ -154,6 +155,7 @@ func (r *Runner) savedState(s *saving, err error) {
 		r.notSaved(err)
 		return
 	}
+	r.cursor.Saved = s.cursor.Saved
 	took := time.Since(s.began)
 	r.every = max(r.cfg.SaveEvery, saveShare*took)
 	r.saved = time.Now()
