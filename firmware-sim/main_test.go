@@ -118,7 +118,7 @@ func TestADeviceWithoutABrokerStopsInGoodOrder(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	begun := time.Now()
 	status := run(context.Background(), []string{"--broker", "tcp://127.0.0.1:1", "--data-dir", t.TempDir(), "--duration", "100ms"}, &stdout, &stderr)
-	if status != exitDone || time.Since(begun) > 20*time.Second {
+	if status != exitDone || time.Since(begun) > time.Minute {
 		t.Errorf("status %d after %v\n%s", status, time.Since(begun), &stderr)
 	}
 }

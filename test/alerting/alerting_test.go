@@ -157,7 +157,7 @@ func TestAlertsReachAlertmanagerAndTheMailbox(t *testing.T) {
 	// A kill -9 of weir, and an Alertmanager that has forgotten: what fires is
 	// sent again, though nothing happens any more.
 	before := mailed(t, mail, "[firing] FreezerWarm f2", 1)
-	time.Sleep(6 * time.Second) // until the state of the sink is saved: the transition is behind its cursor
+	w.Saved(t) // the transition is behind the sink's cursor
 	w.Kill()
 	am.Stop(t)
 	am.Restart(t)

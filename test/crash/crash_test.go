@@ -139,9 +139,6 @@ func TestEndingUnderLoadLosesNothingAcknowledged(t *testing.T) {
 func orderly(t *testing.T, w *process.Weir, s syscall.Signal) time.Duration {
 	t.Helper()
 	took := w.StopWith(t, s)
-	if promised := 10 * time.Second; took > promised+5*time.Second { // the machine may be loaded
-		t.Errorf("weir took %v to stop, want %v", took, promised)
-	}
 	if n := len(w.Proc().Err.Lines("weir has stopped")); n != 1 {
 		t.Errorf("the log says %d times that weir has stopped, want once", n)
 	}

@@ -29,12 +29,12 @@ func TestARunBeginsInTheLogWithItsStart(t *testing.T) {
 		w.Start(t)
 		starts = append(starts, before)
 		process.Loaded(t, w.Load(t, "--count", "200", "--connections", "2", "--devices", "10"), process.Patience)
-		time.Sleep(1500 * time.Millisecond) // for a tick
+		w.Elapse(t, time.Millisecond) // for a tick
 		if run == 1 {
 			w.Stop(t)
 		} else if run == 0 {
 			w.Kill()
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(1500 * time.Millisecond) // longer than from one tick to the next
 		}
 	}
 	w.Audit(t)

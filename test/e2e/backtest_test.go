@@ -94,10 +94,14 @@ rules: ["rules/*.yaml"]
 	rnd := rand.New(rand.NewPCG(1, 2))
 	c := connect(t, w.mqtt(), "fleet", nil)
 	begin := time.Now()
-	for round := 0; time.Since(begin) < 8*time.Second; round++ {
+	var silent time.Time // since when one of them is, for a while
+	for round := 0; round < 100 || time.Since(begin) < 8*time.Second || time.Since(silent) < 7*time.Second; round++ {
+		if round == 10 {
+			silent = time.Now()
+		}
 		for d := range 6 {
-			if d == 5 && round > 10 && time.Since(begin) < 6*time.Second {
-				continue // it is silent for a while
+			if d == 5 && round >= 10 && time.Since(silent) < 5*time.Second {
+				continue
 			}
 			ts := time.Now().Add(-time.Duration(d) * 50 * time.Millisecond) // clocks differ
 			if rnd.IntN(20) == 0 {

@@ -51,17 +51,18 @@ func TestInfluxDBAwayUnderLoadDelaysNobodyAndMissesNothing(t *testing.T) {
 		}
 	}
 	away := (received() - from) / time.Since(start).Seconds()
-	var st struct {
-		Consumers []struct{ Consumer, State string }
-	}
-	if err := w.Get("/api/v1/consumers", &st); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range st.Consumers {
-		if want := map[bool]string{true: "retrying", false: "running"}[c.Consumer == "influx"]; c.State != want {
-			t.Errorf("with InfluxDB away consumer %s is %s, want %s", c.Consumer, c.State, want)
+	process.Eventually(t, "with InfluxDB away its consumer tries again, and no other", func() error {
+		var st struct {
+			Consumers []struct{ Consumer, State string }
 		}
-	}
+		err := w.Get("/api/v1/consumers", &st)
+		for _, c := range st.Consumers {
+			if want := map[bool]string{true: "retrying", false: "running"}[c.Consumer == "influx"]; c.State != want {
+				return fmt.Errorf("%s is %s, want %s", c.Consumer, c.State, want)
+			}
+		}
+		return err
+	})
 	// The load is not held back: its end does not wait for InfluxDB's return.
 	b := process.Loaded(t, load, 2*length+process.Patience)
 	if b.Acked != uint64(count) || b.Reconnects != 0 {

@@ -113,6 +113,32 @@ func (w *Weir) more(a console.Audit) (*console.Audit, error) {
 	return nil, nil
 }
 
+// Elapse waits until a time has passed in every partition of the log.
+func (w *Weir) Elapse(t testing.TB, d time.Duration) {
+	t.Helper()
+	until := time.Now().Add(d)
+	EventuallyWithin(t, d+Patience, fmt.Sprintf("%v have passed in the log", d), func() error {
+		var a console.Audit
+		if err := w.Get("/api/v1/audit", &a); err != nil {
+			return err
+		}
+		for _, p := range a.Partitions {
+			b, err := w.body(fmt.Sprintf("/api/v1/events?from=%d/%d&raw=true&ticks=true&limit=1", p.Partition, p.Head))
+			if err != nil {
+				return err
+			}
+			var l console.Line
+			if err := json.Unmarshal(b, &l); err != nil {
+				return fmt.Errorf("the newest record of partition %d is %q: %w", p.Partition, b, err)
+			}
+			if l.Kind != "tick" || l.Received.Before(until) {
+				return fmt.Errorf("partition %d is at %v, a %s", p.Partition, l.Received, l.Kind)
+			}
+		}
+		return nil
+	})
+}
+
 // Saved waits until every consumer has saved a cursor that is as far as it is now.
 func (w *Weir) Saved(t testing.TB) {
 	t.Helper()

@@ -150,7 +150,7 @@ func TestOneAnswerThreeWays(t *testing.T) {
 			})
 			publish(t, w, r, messages)
 			w.Settled(t)
-			time.Sleep(8 * time.Second) // recordings of recordings come back; what is due at the end is decided after the grace that clocks have
+			w.Elapse(t, 8*time.Second) // what is due at the end is decided after the grace that clocks have
 			w.Settled(t)
 			live := incidents(t, w)
 			fired := map[string]int{}
