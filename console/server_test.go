@@ -173,6 +173,7 @@ func TestEventsAreChosenAsAskedFor(t *testing.T) {
 	if l := all[2]; l["payload"] != "not json" || l["error"] == nil || l["client"] != "c" {
 		t.Errorf("what can't be decoded: %v", l)
 	}
+	b.marks[1].Quiet(false)
 	until(t, "a tick is in the log", func() bool { return b.log.Partition(1).Head().Seq > 2 })
 	if _, body := do(t, on, "GET", "/api/v1/events?from=all&ticks=true&partition=1"); !strings.Contains(body, `"kind":"tick"`) {
 		t.Errorf("no ticks: %s", body)
