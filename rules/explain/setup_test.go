@@ -54,6 +54,7 @@ func open(t testing.TB) *plant {
 	}
 	p := &plant{t: t, log: l, ring: ring.New(4 << 20), engine: rules.NewEngine(0)}
 	p.mark = l.Partition(0).NewCommitter(p.ring)
+	p.mark.Quiet(true) // a tick would be of now, and not of the test's time
 	p.reader = l.Partition(0).NewReader(0, 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
