@@ -145,7 +145,7 @@ func TestALogOnANATSServerSurvivesThatServersKill(t *testing.T) {
 
 func TestALogOnAClusterSurvivesTheKillOfOneNode(t *testing.T) {
 	nodes := startCluster(t)
-	underLoad(t, fmt.Sprintf("partitions: 2, replicas: 3, url: %q", urls(nodes...)), 60_000, func(w *process.Weir) {
+	underLoad(t, fmt.Sprintf("partitions: 2, replicas: 3, url: %q", urls(nodes...)), 120_000, func(w *process.Weir) {
 		waitAppended(t, w, 10_000)
 		nodes[0].proc.Kill()
 		waitAppended(t, w, 20_000) // without it
