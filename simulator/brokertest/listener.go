@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
@@ -22,6 +23,11 @@ type gate struct {
 
 func newGate(address string) (*gate, error) {
 	listener, err := net.Listen("tcp", address)
+	// The port may be that of somebody's outgoing connection for a while; even of
+	// a client's that tried to reach the broker and found itself.
+	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		listener, err = net.Listen("tcp", address)
+	}
 	if err != nil {
 		return nil, err
 	}
