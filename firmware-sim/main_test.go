@@ -49,11 +49,25 @@ func TestAProcessThatIsKilledOverAndOverLosesAndReordersNothing(t *testing.T) {
 			t.Fatalf("the device ended with %v, want SIGKILL\n%s", state, stderr)
 		}
 	}
-	if state, stderr := device(t, append(args, "--duration", "3s")...); !state.Success() {
-		t.Fatalf("the device ended with %v\n%s", state, stderr)
+	for deadline := time.Now().Add(time.Minute); ; { // until it could send all that it had stored
+		if state, stderr := device(t, append(args, "--duration", "3s")...); !state.Success() {
+			t.Fatalf("the device ended with %v\n%s", state, stderr)
+		}
+		boots := crashes(t, broker.Messages())
+		if boots == kills {
+			break
+		}
+		if boots > kills || time.Now().After(deadline) {
+			t.Fatalf("%d boots say that they follow a crash, want %d", boots, kills)
+		}
 	}
+}
+
+// crashes checks that no message is missing and returns how many boots follow a crash.
+func crashes(t *testing.T, messages []brokertest.Message) int {
+	t.Helper()
 	next, boots := uint64(1), 0
-	for _, m := range broker.Messages() {
+	for _, m := range messages {
 		var got struct {
 			Seq    uint64
 			Boot   int
@@ -75,9 +89,7 @@ func TestAProcessThatIsKilledOverAndOverLosesAndReordersNothing(t *testing.T) {
 			}
 		}
 	}
-	if boots != kills {
-		t.Errorf("%d boots say that they follow a crash, want %d", boots, kills)
-	}
+	return boots
 }
 
 func TestWrongInputIsRefusedWithStatus2AndAHint(t *testing.T) {
