@@ -25,6 +25,11 @@ type incident struct {
 	told                bool   // receivers were told, at once or when nothing suppressed it any more
 }
 
+// firesAt reports whether it fires at a time.
+func (i *incident) firesAt(at time.Time) bool {
+	return !i.starts.After(at) && (i.ends.IsZero() || i.ends.After(at))
+}
+
 // export returns the incident for machines.
 func (i *incident) export() Incident {
 	out := Incident{

@@ -79,6 +79,10 @@ type run struct {
 	records bool          // there are record rules
 	passed  time.Duration // how far silence has come
 
+	checked time.Time         // of the check that is looked ahead from; zero else
+	last    bool              // that is the end of the test
+	later   []*event.Recorded // that were made for a time after it
+
 	incidents []*incident
 	byID      map[string]*incident
 	latest    map[string]*recorded // last recording by rule and series
@@ -109,16 +113,53 @@ func (t *test) run(set *rules.Set) Result {
 		}
 		r.silence(c.at)
 		r.tick(c.at)
+		r.lookAhead(c.at, next, step)
 		if c.rules != nil {
 			r.check(&c)
 		}
+		r.checked = time.Time{}
+		for _, rec := range r.later {
+			r.record(rec)
+		}
+		r.later = nil
 	}
+	r.cut()
 	r.end()
 	out := Result{Name: t.name, Line: t.line, Passed: len(r.failures) == 0, Failures: r.failures, Incidents: []Incident{}}
 	for _, i := range r.incidents {
 		out.Incidents = append(out.Incidents, i.export())
 	}
 	return out
+}
+
+// patience is for how long, at the most, it is waited for what is decided later
+// than it happens, as clocks of devices wait in silence for what is on its way.
+const patience = 10 * time.Second
+
+// lookAhead lets the time pass in which nothing happens after a check: what is
+// due at the check is decided in it.
+func (r *run) lookAhead(at time.Duration, next, step int) {
+	to := min(at+patience, time.Duration(step)*r.interval-1)
+	if next < len(r.inputs) {
+		to = min(to, r.inputs[next].at-1)
+	}
+	if to <= at {
+		return
+	}
+	r.checked, r.last = time.Unix(0, r.test.start+int64(at)), at == r.until
+	r.silence(to)
+	r.tick(to)
+}
+
+// cut leaves out what happened after the end of the test.
+func (r *run) cut() {
+	end := time.Unix(0, r.test.start+int64(r.until))
+	r.incidents = slices.DeleteFunc(r.incidents, func(i *incident) bool { return i.starts.After(end) })
+	for _, i := range r.incidents {
+		if i.ends.After(end) {
+			i.ends = time.Time{}
+		}
+	}
 }
 
 // instant processes all that is received at a time, in one batch: the series'
@@ -199,7 +240,7 @@ func (r *run) take(d rules.Derived) {
 func (r *run) alert(a *event.Alert) {
 	i := r.byID[a.ID]
 	if a.Notice != "" { // told again, or for the first time
-		if i != nil && a.Notice == event.NoticeResumed && a.State == event.Firing && a.Told() {
+		if i != nil && !r.last && a.Notice == event.NoticeResumed && a.State == event.Firing && a.Told() {
 			i.told = true
 		}
 		return
@@ -218,6 +259,10 @@ func (r *run) alert(a *event.Alert) {
 }
 
 func (r *run) record(rec *event.Recorded) {
+	if !r.checked.IsZero() && rec.Time.After(r.checked) {
+		r.later = append(r.later, rec)
+		return
+	}
 	got := &recorded{rule: rec.Rule, at: rec.Time, value: rec.Value, tags: map[string]string{}}
 	for k, v := range rec.Tags {
 		got.tags[k] = v
@@ -281,7 +326,7 @@ func (r *run) check(c *check) {
 	}
 	var got []*incident
 	for _, i := range r.incidents {
-		if i.ends.IsZero() && i.suppressed != event.SuppressedShadow && slices.Contains(c.rules, i.rule) {
+		if i.firesAt(time.Unix(0, r.test.start+int64(c.at))) && i.suppressed != event.SuppressedShadow && slices.Contains(c.rules, i.rule) {
 			got = append(got, i)
 		}
 	}
