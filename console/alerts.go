@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,11 +51,36 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, kind string
 		}
 	}
 	id := r.PathValue("id")
-	if !slices.ContainsFunc(s.deps.Alerts(), func(a rules.Status) bool { return a.ID == id }) {
-		s.fail(w, http.StatusNotFound, fmt.Errorf("no alert with the id %q fires: GET /api/v1/alerts lists those that do", id))
+	alerts := s.deps.Alerts()
+	i := slices.IndexFunc(alerts, func(a rules.Status) bool { return a.ID == id })
+	if i < 0 {
+		s.fail(w, http.StatusNotFound, fmt.Errorf("no alert with the id %q fires: weir alerts list, or GET /api/v1/alerts, lists those that do", id))
+		return
+	}
+	if acked := s.noteAck(id, kind, time.Now()); kind == event.Unack && alerts[i].Acked == nil && !acked {
+		s.fail(w, http.StatusConflict, fmt.Errorf("the alert %q is not acknowledged", id))
 		return
 	}
 	s.decide(w, r, event.Decision{Kind: kind, Alert: id, By: m.By, Comment: m.Comment})
+}
+
+// ackSeen is after how long at most an acknowledgement is known from the log.
+const ackSeen = time.Minute
+
+// noteAck notes an acknowledgement, or that it is taken back, and reports whether
+// there was one lately.
+func (s *Server) noteAck(id, kind string, now time.Time) bool {
+	s.acks.Lock()
+	defer s.acks.Unlock()
+	if s.acks.at == nil {
+		s.acks.at = map[string]time.Time{}
+	}
+	maps.DeleteFunc(s.acks.at, func(_ string, at time.Time) bool { return now.Sub(at) > ackSeen })
+	_, was := s.acks.at[id]
+	if delete(s.acks.at, id); kind == event.Ack {
+		s.acks.at[id] = now
+	}
+	return was
 }
 
 // decide puts a decision into the log, and answers with it.
@@ -200,7 +226,7 @@ func (s *Server) expireSilence(w http.ResponseWriter, r *http.Request) {
 	}
 	id := r.PathValue("id")
 	if !slices.ContainsFunc(s.deps.Silences(), func(d event.Decision) bool { return d.ID == id }) {
-		s.fail(w, http.StatusNotFound, fmt.Errorf("there is no silence %q: GET /api/v1/silences lists those that have not ended", id))
+		s.fail(w, http.StatusNotFound, fmt.Errorf("there is no silence %q: weir silences list, or GET /api/v1/silences, lists those that have not ended", id))
 		return
 	}
 	s.decide(w, r, event.Decision{Kind: event.Expire, ID: id, By: r.URL.Query().Get("by")})

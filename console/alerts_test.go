@@ -24,7 +24,9 @@ func post(t testing.TB, h http.Handler, method, target, body string) (int, strin
 func TestDecisionsGoIntoTheLogOrAreRefused(t *testing.T) {
 	b := newBench(t)
 	var decided []event.Decision
-	b.deps.Alerts = func() []rules.Status { return []rules.Status{{ID: "a1", State: event.Firing}, {State: event.Pending}} }
+	b.deps.Alerts = func() []rules.Status {
+		return []rules.Status{{ID: "a1", State: event.Firing}, {ID: "a3", State: event.Firing, Acked: &rules.Acknowledgement{}}, {State: event.Pending}}
+	}
 	b.deps.Silences = func() []event.Decision {
 		until := time.Now().Add(time.Hour)
 		return []event.Decision{{Kind: event.Silence, ID: "s1", Starts: &until, Until: &until}}
@@ -39,6 +41,8 @@ func TestDecisionsGoIntoTheLogOrAreRefused(t *testing.T) {
 		{"POST", "/api/v1/alerts/a1/ack", "", 200, `"kind":"ack"`},
 		{"POST", "/api/v1/alerts/a1/ack", `{"by": "eva", "comment": "on it"}`, 200, `"by":"eva"`},
 		{"DELETE", "/api/v1/alerts/a1/ack", "", 200, `"kind":"unack"`},
+		{"DELETE", "/api/v1/alerts/a1/ack", "", 409, "is not acknowledged"},
+		{"DELETE", "/api/v1/alerts/a3/ack", "", 200, `"kind":"unack"`},
 		{"POST", "/api/v1/alerts/a2/ack", "", 404, "no alert with the id"},
 		{"POST", "/api/v1/alerts/a1/ack", `{"who": "eva"}`, 400, "unknown field"},
 		{"POST", "/api/v1/alerts/a1/ack", `{} {}`, 400, "something follows"},

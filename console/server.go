@@ -36,6 +36,7 @@ type Deps struct {
 	Alerts  func() []rules.Status    // the pending and the firing ones
 	Decide  Decide                   // on alerts
 	Rules   func() []Rule            // those in force
+	Refused func() *Refused          // why the rule files are not; nil, or returns nil, if they are
 	Ready   func() error             // why weir takes no messages, or nil
 	Healthy func() error             // what has stopped for good, or nil
 
@@ -66,6 +67,11 @@ type Server struct {
 
 	testing    sync.Mutex // held by the one backtest that runs
 	explaining sync.Mutex // held by the one explanation that is made
+
+	acks struct { // of these last minutes, by alert: that one is durable is known before Deps.Alerts shows it
+		sync.Mutex
+		at map[string]time.Time
+	}
 }
 
 // New returns a server for the dependencies given.
@@ -310,12 +316,34 @@ type Rule struct {
 	LastError string `json:"last_error,omitempty"` // one of the failures, as an example
 }
 
+// RuleList is the answer of /api/v1/rules.
+type RuleList struct {
+	Rules   []Rule   `json:"rules"`
+	Refused *Refused `json:"refused,omitempty"`
+}
+
+// Refused says why the rule files as they are now are not in force.
+type Refused struct {
+	Since  time.Time      `json:"since"` // a running weir first read files that were wrong
+	Errors []RefusedError `json:"errors"`
+}
+
+// RefusedError is one thing that is wrong with the rule files.
+type RefusedError struct {
+	Error string `json:"error"` // file:line:column: what
+	Hint  string `json:"hint,omitempty"`
+}
+
 func (s *Server) listRules(w http.ResponseWriter, r *http.Request) {
 	if s.deps.Rules == nil {
 		s.notRunning(w)
 		return
 	}
-	s.reply(w, map[string]any{"rules": s.deps.Rules()})
+	list := RuleList{Rules: s.deps.Rules()}
+	if s.deps.Refused != nil {
+		list.Refused = s.deps.Refused()
+	}
+	s.reply(w, list)
 }
 
 // unknown says that there is nothing of a name, and what there is.
