@@ -124,10 +124,20 @@ func (w *Weir) write(t testing.TB, name, text string) {
 // Launch starts the process and does not wait until it is ready.
 func (w *Weir) Launch(t testing.TB) *child.Proc {
 	t.Helper()
+	return w.LaunchFrom(t, nil)
+}
+
+// LaunchFrom is Launch with a standard input, which is that of a service if it is nil.
+func (w *Weir) LaunchFrom(t testing.TB, stdin *os.File) *child.Proc {
+	t.Helper()
 	if w.proc != nil && w.proc.Alive() {
 		t.Fatal("weir runs already")
 	}
-	p, err := child.Start("weir", exec.Command(w.bin.weir, "run", "-c", w.Config))
+	cmd := exec.Command(w.bin.weir, "run", "-c", w.Config)
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	p, err := child.Start("weir", cmd)
 	if err != nil {
 		t.Fatal(err)
 	}

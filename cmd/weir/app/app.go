@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type Options struct {
 	Log     *slog.Logger
 	Stdout  io.Writer // where transitions of alerts are printed; nil: nowhere
 	Version string
+	Reload  <-chan os.Signal // asks for a look at the rule files at once; may be nil
 }
 
 // App is weir: everything between the listeners and the sinks.
@@ -468,7 +470,7 @@ func (a *App) openAPI() {
 	a.metrics.MustRegister(newCollector(a))
 	a.api = console.New(console.Deps{
 		Log: a.events, Devices: a.registry, Runners: func() []*consume.Runner { return a.runners },
-		Alerts: a.alerts, Silences: a.silences, Decide: a.decide, Rules: a.rulesInForce, Sources: a.sourceNames,
+		Alerts: a.alerts, Silences: a.silences, Decide: a.decide, Rules: a.rulesInForce, Refused: a.counts.refused.Load, Sources: a.sourceNames,
 		Backtest: backtests(a.past()), Explain: explanations(a.past()), Shadow: shadows(a.past()),
 		Ready: a.Ready, Healthy: a.healthy, Decode: a.decoding.decode, Reinsert: a.reinsert, Seek: a.seek,
 		Gatherer: a.metrics, Logger: a.log.With("component", "http"), Pprof: a.cfg.HTTP.Pprof,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weir/console"
 	"weir/rules"
 )
 
@@ -15,12 +16,12 @@ func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // counts are the app's own counters.
 type counts struct {
 	reloads, reloadErrors atomic.Uint64
-	refused               atomic.Bool // the rule files are wrong as they were read last
+	refused               atomic.Pointer[console.Refused] // why the rule files are wrong as they were read last; nil: they are right
 }
 
 // reloaded is 1 unless the rule files are wrong.
 func (c *counts) reloaded() float64 {
-	if c.refused.Load() {
+	if c.refused.Load() != nil {
 		return 0
 	}
 	return 1

@@ -89,7 +89,15 @@ func TestABrokenRuleFileThatIsPutBackIsRightAgain(t *testing.T) {
 	if said := reload("groups: [{"); !strings.Contains(said, "rules were not reloaded") || a.counts.reloaded() != 0 {
 		t.Errorf("broken: %q, %v", said, a.counts.reloaded())
 	}
-	if said := reload(good); !strings.Contains(said, "rules are right again") || a.counts.reloaded() != 1 {
+	first := a.counts.refused.Load()
+	if len(first.Errors) != 1 || !strings.Contains(first.Errors[0].Error, "r.yaml:1:") || first.Errors[0].Hint == "" || time.Since(first.Since) > time.Minute {
+		t.Errorf("refused: %+v", first)
+	}
+	reload("groups: [{name: ")
+	if again := a.counts.refused.Load(); again.Since != first.Since {
+		t.Errorf("refused since %v, and then since %v", first.Since, again.Since)
+	}
+	if said := reload(good); !strings.Contains(said, "rules are right again") || a.counts.refused.Load() != nil || a.counts.reloaded() != 1 {
 		t.Errorf("put back: %q, %v", said, a.counts.reloaded())
 	}
 	if err := os.Remove(file); err != nil {

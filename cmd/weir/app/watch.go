@@ -14,6 +14,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"weir/configs/strict"
+	"weir/console"
 )
 
 // settleTime is how long after the last change of a file the rules are read:
@@ -63,8 +64,14 @@ func (f *folders) look(dirs []string) (changed bool) {
 // nothing: the old one keeps running.
 func (a *App) watchRules(ctx context.Context) error {
 	if len(a.cfg.RuleDirs()) == 0 {
-		<-ctx.Done()
-		return nil
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case s := <-a.opts.Reload:
+				a.log.Info("there are no rule files to look at", "signal", s.String())
+			}
+		}
 	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -89,6 +96,10 @@ func (a *App) watchRules(ctx context.Context) error {
 			if e.Op != fsnotify.Chmod {
 				timer.Reset(settleTime)
 			}
+		case s := <-a.opts.Reload:
+			a.log.Info("the rule files are looked at", "signal", s.String())
+			a.refusal = [sha256.Size]byte{} // who asks is answered, also what is known
+			timer.Reset(0)
 		case err := <-w.Errors:
 			a.log.Warn("watching the rule files failed once; they are read again", "err", err)
 			timer.Reset(settleTime)
@@ -148,7 +159,7 @@ func (a *App) refuse(read *readRules, err error) {
 	}
 	a.refusal = refusal
 	a.counts.reloadErrors.Add(1)
-	a.counts.refused.Store(true)
+	a.noteRefused(err)
 	var list strict.Errors
 	if !errors.As(err, &list) {
 		a.log.Error("rules were not reloaded: the old set keeps running", "err", err)
@@ -157,6 +168,22 @@ func (a *App) refuse(read *readRules, err error) {
 	for _, e := range list {
 		a.log.Error("rules were not reloaded: the old set keeps running", "at", e.Error(), "hint", e.Hint)
 	}
+}
+
+// noteRefused keeps why the rule files are not in force, and since when.
+func (a *App) noteRefused(err error) {
+	r := &console.Refused{Since: time.Now().UTC()}
+	if before := a.counts.refused.Load(); before != nil {
+		r.Since = before.Since
+	}
+	var list strict.Errors
+	if !errors.As(err, &list) {
+		r.Errors = []console.RefusedError{{Error: err.Error()}}
+	}
+	for _, e := range list {
+		r.Errors = append(r.Errors, console.RefusedError{Error: e.Error(), Hint: e.Hint})
+	}
+	a.counts.refused.Store(r)
 }
 
 // reloadRules reads the rule files and, if they are right as a whole and say
@@ -177,7 +204,7 @@ func (a *App) reloadRules(ctx context.Context, seen map[string]os.FileInfo) []st
 	}
 	a.refusal = [sha256.Size]byte{}
 	if set.Hash() == a.rulers[0].want.Load().Hash() {
-		if a.counts.refused.Swap(false) {
+		if a.counts.refused.Swap(nil) != nil {
 			a.log.Info("rules are right again: they are those in force", "rules", set.Len(), "hash", set.Hash())
 		}
 		return tables
@@ -187,13 +214,13 @@ func (a *App) reloadRules(ctx context.Context, seen map[string]os.FileInfo) []st
 		c.want.Store(set)
 		if err := c.enact(ctx, set, at); err != nil {
 			a.counts.reloadErrors.Add(1)
-			a.counts.refused.Store(true)
+			a.noteRefused(fmt.Errorf("write them into partition %d of the log: %w", c.partition.ID(), err))
 			a.log.Error("rules were not reloaded in a partition", "partition", c.partition.ID(), "err", err)
 			return tables
 		}
 	}
 	a.counts.reloads.Add(1)
-	a.counts.refused.Store(false)
+	a.counts.refused.Store(nil)
 	a.log.Info("rules reloaded", "rules", set.Len(), "hash", set.Hash())
 	return tables
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"weir/configs/strict"
 )
@@ -34,6 +35,9 @@ type Env struct {
 	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
+	// Reload begins to take the signals that ask a running weir to look at its rule
+	// files at once; nil: there are none.
+	Reload func() <-chan os.Signal
 }
 
 // call is one invocation of a command.
@@ -44,6 +48,7 @@ type call struct {
 	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
+	reload  func() <-chan os.Signal
 }
 
 func commands() []command {
@@ -78,7 +83,7 @@ func Run(ctx context.Context, args []string, env Env) int {
 	for _, c := range commands() {
 		if c.name == args[0] {
 			return report(env.Stderr, c.run(ctx, &call{name: "weir " + c.name, args: args[1:],
-				release: env.Release, stdin: env.Stdin, stdout: env.Stdout, stderr: env.Stderr}))
+				release: env.Release, stdin: env.Stdin, stdout: env.Stdout, stderr: env.Stderr, reload: env.Reload}))
 		}
 		names = append(names, c.name)
 	}

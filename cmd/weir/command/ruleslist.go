@@ -2,9 +2,11 @@ package command
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strconv"
+	"time"
 
 	"weir/console"
 )
@@ -17,7 +19,9 @@ func rulesList(ctx context.Context, c *call) error {
 		return err
 	}
 	defer cl.close()
-	return show(ctx, c, cl, "/api/v1/rules", nil, *asJSON, func(list *struct{ Rules []console.Rule }) error { return c.writeRules(list.Rules) })
+	return show(ctx, c, cl, "/api/v1/rules", nil, *asJSON, func(list *console.RuleList) error {
+		return errors.Join(c.writeRules(list.Rules), c.writeRefused(list.Refused))
+	})
 }
 
 func (c *call) writeRules(list []console.Rule) error {
@@ -45,6 +49,21 @@ func (c *call) writeRules(list []console.Rule) error {
 	for i := range list {
 		if r := &list[i]; r.Stopped != "" {
 			fmt.Fprintf(c.stdout, "%s is %s\n", oneLine(r.Rule), r.Stopped)
+		}
+	}
+	return nil
+}
+
+// writeRefused says that the rule files are not what is in force.
+func (c *call) writeRefused(r *console.Refused) error {
+	if r == nil {
+		return nil
+	}
+	fmt.Fprintf(c.stdout, "the rule files are refused since %s, these rules stay in force:\n", r.Since.Format(time.RFC3339))
+	for _, e := range r.Errors {
+		fmt.Fprintln(c.stdout, " ", oneLine(e.Error))
+		if e.Hint != "" {
+			fmt.Fprintln(c.stdout, "    hint:", oneLine(e.Hint))
 		}
 	}
 	return nil

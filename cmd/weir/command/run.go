@@ -17,7 +17,7 @@ func runRun(ctx context.Context, c *call) error {
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
 	file := configFlag(fs)
 	dataDir := dataDirFlag(fs)
-	if err := c.onlyFlags(fs, "Run the broker, the log, the rules and the sinks until interrupted.", "weir run -c configs/demo.yaml"); err != nil {
+	if err := c.onlyFlags(fs, "Run the broker, the log, the rules and the sinks until SIGINT or SIGTERM. SIGHUP makes a service look at its rule files at once, and ends a weir whose terminal was closed.", "weir run -c configs/demo.yaml"); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(*file)
@@ -32,7 +32,11 @@ func runRun(ctx context.Context, c *call) error {
 	for _, n := range cfg.Notes {
 		log.Info("config", "at", n.Error())
 	}
-	a, err := app.New(cfg, app.Options{Log: log, Stdout: c.stdout, Version: c.version()})
+	o := app.Options{Log: log, Stdout: c.stdout, Version: c.version()}
+	if c.reload != nil {
+		o.Reload = c.reload()
+	}
+	a, err := app.New(cfg, o)
 	if err != nil {
 		return err
 	}
