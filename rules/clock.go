@@ -339,6 +339,10 @@ func (c *clock) silent(now int64) int64 {
 	return max(t, c.time)
 }
 
+// lead is how far the clock is ahead of the log's time in silence. Where that
+// grows, what waits for a time is due earlier than was planned.
+func (c *clock) lead() int64 { return c.time - c.due(c.time) }
+
 // due returns the log time at which the clock shows t in silence.
 func (c *clock) due(t int64) int64 {
 	d := after(c.seen, t-c.time)

@@ -244,6 +244,7 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		if clk.epoch != p.lane.epoch {
 			e.touchClock(p.lane, clk)
 		}
+		lead := clk.lead()
 		clk, at, v := p.lane.arrive(clk, b.stream, mark, time, c.ev.Received, e.now)
 		if e.watch != nil && v != inOrder {
 			e.watch.arrived(e, p.lane, clk, at, c, v)
@@ -254,9 +255,13 @@ func (e *Engine) event(c cause, emit func(Derived)) {
 		case waits:
 			clk.hold(heldEvent{at, appendCause(nil, c)})
 			e.release(p.lane, clk, clk.time-p.lane.lateness, emit)
-			e.hasten(clk)
+			if clk.lead() > lead {
+				e.hasten(clk)
+			}
 		default:
-			e.hasten(clk)
+			if clk.lead() > lead {
+				e.hasten(clk)
+			}
 			if p.simple && e.concernsNobody(p, clk, c.ev) {
 				continue
 			}

@@ -42,6 +42,7 @@ type entry struct {
 	at     int32 // index in Engine.schedule, -1 if it is not there
 	starts []start
 	place  int32  // in space.all
+	turn   int32  // in clock.rest.entries
 	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
 }
 
@@ -133,7 +134,9 @@ func (s *space) obtain(c *clock, key string) *entry {
 		en.clock = &clock{device: en.key, time: math.MinInt64}
 	}
 	if s.devices {
-		c.others().entries = append(c.others().entries, en)
+		rest := c.others()
+		en.turn = int32(len(rest.entries))
+		rest.entries = append(rest.entries, en)
 	}
 	en.epoch, en.place = s.lane.epoch, int32(len(s.all))
 	s.all = append(s.all, en)
@@ -148,8 +151,12 @@ func (s *space) remove(en *entry) {
 		return
 	}
 	if s.devices {
-		r := en.clock.others()
-		r.entries = slices.DeleteFunc(r.entries, func(o *entry) bool { return o == en })
+		all := en.clock.rest.entries
+		last := len(all) - 1
+		all[en.turn] = all[last]
+		all[en.turn].turn = en.turn
+		all[last] = nil
+		en.clock.rest.entries = all[:last]
 	}
 	delete(s.entries, s.entryKey(en.clock, en.key))
 	last := len(s.all) - 1
