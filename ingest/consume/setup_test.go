@@ -29,6 +29,7 @@ func openLog(t testing.TB, dir string) *store {
 	}
 	s := &store{Log: l, ring: ring.New(4 << 20)}
 	s.committer = l.Partition(0).NewCommitter(s.ring)
+	s.committer.Quiet(true) // the log holds what a test puts there, however long it takes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
