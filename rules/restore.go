@@ -277,6 +277,8 @@ func (e *Engine) restoreAlert(en *entry, r *reader) error {
 		return fmt.Errorf("it holds an alert of %s, which its rule set does not have", id)
 	case a.phase < pending || a.phase > clearing:
 		return fmt.Errorf("an alert of %s is in phase %d", id, a.phase)
+	case a.phase == firing && a.deadline != never:
+		return fmt.Errorf("an alert of %s that fires has a deadline", id)
 	}
 	a.rs = e.rules[rule.index]
 	if a.rs.space != en.space || en.alert(a.rs) != nil {
