@@ -10,6 +10,7 @@ type laneSpec struct {
 	lateness int64
 	stratum  int
 	sources  string // that rules are given events of, see match.source; "" for all
+	behind   int64  // how long what they read was waited for, see rule.behind
 }
 
 type spaceSpec struct {
@@ -51,7 +52,7 @@ func (s *Set) arrange() {
 }
 
 func (s *Set) laneOf(r *rule) int {
-	want := laneSpec{r.lateness, r.stratum, strings.Join(r.match.source, "\x00")}
+	want := laneSpec{r.lateness, r.stratum, strings.Join(r.match.source, "\x00"), r.behind}
 	if i := slices.Index(s.lanes, want); i >= 0 {
 		return i
 	}
@@ -80,16 +81,16 @@ func (s *Set) stratify() {
 	}
 	for changed := true; changed; { // there are no cycles, so this ends
 		changed = false
-		raise := func(r *rule, to int) {
-			if to > r.stratum {
-				r.stratum, changed = to, true
+		raise := func(r *rule, to int, behind int64) {
+			if to > r.stratum || behind > r.behind {
+				r.stratum, r.behind, changed = max(to, r.stratum), max(behind, r.behind), true
 			}
 		}
 		for _, r := range s.rules {
 			for _, name := range r.recordings() {
 				for _, from := range records[name] {
 					if from != r {
-						raise(r, from.stratum+1)
+						raise(r, from.stratum+1, from.behind+from.lateness)
 					}
 				}
 			}

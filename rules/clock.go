@@ -76,6 +76,7 @@ type lane struct {
 	lateness int64  // how long events are waited for
 	stratum  int    // 0 reads what devices send, n recordings of n-1
 	sources  string // see laneSpec
+	behind   int64
 	clocks   map[string]*clock
 	all      []*clock // the same
 	home     *space   // by device; nil if there is none

@@ -109,7 +109,7 @@ func (e *Engine) use(s *Set) {
 	e.set = s
 	e.lanes = make([]*lane, len(s.lanes))
 	for i, l := range s.lanes {
-		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, sources: l.sources, clocks: map[string]*clock{}, room: maxClocks}
+		e.lanes[i] = &lane{index: i, lateness: l.lateness, stratum: l.stratum, sources: l.sources, behind: l.behind, clocks: map[string]*clock{}, room: maxClocks}
 	}
 	e.spaces = make([]*space, len(s.spaces))
 	for i, sp := range s.spaces {
@@ -403,7 +403,7 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 			e.at = max(at, en.clock.time) // windows have come so far
 		}
 	}
-	if rs.mixed && en != nil && r.concerns(e.expr) {
+	if rs.mixed && en != nil && e.concerns(r) {
 		e.remember(&en.memoryOf(rs).memory, c)
 	}
 	if r.frame != nil && !e.frameEnds(rs, en, at) {
@@ -444,7 +444,14 @@ func (e *Engine) evaluateRule(p *lanePart, rs *ruleState, clk *clock, at int64, 
 	default:
 		return
 	}
-	if v == nil {
+	if v == nil && !e.visited(en) { // else it is settled after the rules that have it in hand
 		e.settleEntry(en)
 	}
+}
+
+// visited reports whether a rule has found the entry for the event that is
+// evaluated: it must not be dropped while others are to feed it.
+func (e *Engine) visited(en *entry) bool {
+	v := &e.seen[en.space.index]
+	return v.stamp == e.stamp && v.en == en
 }

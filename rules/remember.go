@@ -69,7 +69,12 @@ func (e *Engine) recallFor(en *entry, rs *ruleState, last cause) cause {
 	if !rs.mixed {
 		return last
 	}
-	return e.recall(en, &en.memoryOf(rs).memory)
+	for _, m := range en.mixed {
+		if m.rs == rs {
+			return e.recall(en, &m.memory)
+		}
+	}
+	return e.recall(en, &memory{}) // no event said anything to it yet
 }
 
 // memoryOf returns what an entry remembers for a rule.
@@ -102,7 +107,12 @@ func (r *rule) mixes() bool {
 	return false
 }
 
-// concerns reports whether the event in the scope says anything to a rule.
-func (r *rule) concerns(s *expression.Scope) bool {
-	return !r.expr.Silent(s) || r.clear != nil && !r.clear.Silent(s)
+// concerns reports whether the event in the scope says anything to a rule but that
+// something was heard.
+func (e *Engine) concerns(r *rule) bool {
+	every := func(cell int32) bool { return e.set.functions[cell].cell.hearsAll() }
+	return r.expr.Speaks(e.expr, every) || r.clear != nil && r.clear.Speaks(e.expr, every)
 }
+
+// hearsAll reports whether every event feeds the cell, whatever its fields.
+func (s *cellSpec) hearsAll() bool { return s.kind == absentKind && s.arg == nil }

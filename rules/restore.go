@@ -228,6 +228,9 @@ func (e *Engine) restoreEntry(in *restoring) error {
 		if rule == nil || e.rules[rule.index].space != sp {
 			return fmt.Errorf("it holds an event of %q for a rule that its rule set does not have", key)
 		}
+		if len(ev) == 0 {
+			continue // of a state written before only what was seen was kept
+		}
 		if err := checkCause(ev); err != nil {
 			return fmt.Errorf("the latest event of %s for %q: %w", rule.id, key, err)
 		}

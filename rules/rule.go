@@ -25,7 +25,8 @@ type rule struct {
 	past     bool       // people are told of what happened in history that is uploaded
 	cells    []*cellSpec
 	stratum  int
-	derived  bool // it reads recordings only
+	behind   int64 // ns that the recordings which it reads are behind by their lateness
+	derived  bool  // it reads recordings only
 	space    *spaceSpec
 
 	match match

@@ -29,6 +29,7 @@ const stateful = `groups:
       - {alert: Both, expr: 'count_over_time(temperature, "30s") > 3', by: [device, site], for: 5s}
       - {alert: Late, expr: temperature > 24, for: 2s, allowed_lateness: 4s}
       - {alert: LateBoth, expr: 'count_over_time(temperature, "20s") > 2', by: [device, site], for: 3s, allowed_lateness: 4s}
+      - {alert: Lost, expr: 'absent("25s") and (mode ?? "on") != "off"', match: {device: [a, b, nobody]}}
       - {record: mean, expr: avg_over_time(temperature), window: {tumbling: 10s}}
       - {alert: Framed, expr: max_over_time(temperature) > 22, window: {hopping: 20s, every: 5s}, for: 12s, keep_firing_for: 3s}
       - {alert: Mixed, expr: 'temperature > 12 and count_over_time(temperature, "20s") < 4'}

@@ -257,7 +257,7 @@ func (en *entry) idle() bool {
 		return false
 	}
 	for i := range en.cells {
-		if c := en.cells[i].cell; c != nil && !c.empty() {
+		if c := en.cells[i].cell; c != nil && (!c.empty() || en.cells[i].due != never) { // what became empty just now is still to be looked at
 			return false
 		}
 	}

@@ -149,7 +149,7 @@ func (e *Engine) inherit(old *Engine) {
 	}
 	for _, l := range e.lanes {
 		for _, o := range old.lanes {
-			if o.lateness == l.lateness && o.stratum == l.stratum && o.sources == l.sources {
+			if o.lateness == l.lateness && o.stratum == l.stratum && o.sources == l.sources && o.behind == l.behind {
 				l.clocks, l.all, l.epoch, l.room = o.clocks, o.all, o.epoch, o.room
 				for _, c := range l.all {
 					c.entry = nil

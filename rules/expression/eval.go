@@ -112,6 +112,25 @@ func (p *Program) Missing(s *Scope) []Ref {
 // none of the fields that it reads, and no part in its windows.
 func (p *Program) Silent(s *Scope) bool { return !s.load(p) }
 
+// Speaks reports whether the current event has any of the fields that the
+// expression reads, or a part in its windows, less those of cells that every
+// event has a part in.
+func (p *Program) Speaks(s *Scope, every func(cell int32) bool) bool {
+	s.load(p)
+	missing, has, unfed, reads := false, false, false, false
+	for i, at := range p.slots {
+		if r := &p.refs[i]; r.Origin == Cell && every(r.Cell) {
+			continue
+		}
+		sl := &s.slots[at]
+		reads = true
+		missing = missing || sl.found == nowhere
+		has = has || sl.found == inFields
+		unfed = unfed || sl.found == idle
+	}
+	return has || reads && !unfed && (!missing || p.tolerant)
+}
+
 // Vacant reports whether a function of the past that the expression calls has
 // nothing to say, as a rate of one sample.
 func (p *Program) Vacant(s *Scope) bool {
