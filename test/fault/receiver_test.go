@@ -100,7 +100,7 @@ func TestReceiversThatHangOrFailDelayNobody(t *testing.T) {
 	broken, good := startLines(t), startLines(t)
 	broken.status.Store(http.StatusInternalServerError)
 	w := process.New(t, process.Setup{Log: "partitions: 1, min_free: 64MiB", Rules: map[string]string{"cold.yaml": warmRules},
-		Sinks: webhookSink("hangs", hang.URL, "1h") + influxSink("fails", broken.URL) + influxSink("good", good.URL)})
+		Sinks: webhookSink("hangs", hang.URL, "10m") + influxSink("fails", broken.URL) + influxSink("good", good.URL)})
 	w.Start(t)
 	const count = 30_000
 	process.Loaded(t, w.Load(t, "--count", fmt.Sprint(count), "--connections", "10", "--window", "200"), process.Patience)
