@@ -17,7 +17,7 @@ import (
 
 const (
 	defaultMaxKeys  = 1_000_000
-	defaultMaxState = 512 * strict.MiB
+	defaultMaxState = 1 * strict.GiB
 	mostKeys        = 1_000_000_000
 	mostState       = 1 * strict.TiB
 )
@@ -45,7 +45,7 @@ func (l *loader) bounds(r *rule, spec *ruleSpec) {
 	}
 	if stateAt != (strict.Pos{}) {
 		if r.maxState = int(state); state < strict.KiB || state > mostState {
-			l.addf(stateAt, "leave it out for 512MiB", "max_state is %s, it may be from 1KiB to 1TiB", state)
+			l.addf(stateAt, "leave it out for 1GiB", "max_state is %s, it may be from 1KiB to 1TiB", state)
 		}
 	}
 }

@@ -226,6 +226,11 @@ func TestAMillionDevices(t *testing.T) {
 	t.Logf("5 rounds in %v", time.Since(start))
 	fleet(t, e, devices, 5, 25, nil)
 	state := heap() - before
+	for _, s := range e.Stats().Rules {
+		if s.Stopped != "" {
+			t.Fatalf("%s is %s: what follows would say nothing", s.Rule, s.Stopped)
+		}
+	}
 	t.Logf("state: %d MiB, %d bytes a device", state>>20, state/devices)
 
 	start = time.Now()
