@@ -22,6 +22,13 @@ const (
 	mostState       = 1 * strict.TiB
 )
 
+// Sizes of what is kept for a key, and for an alert beside what it points at, in
+// bytes.
+const (
+	entrySize = 200
+	alertSize = 160
+)
+
 // cellUse is what a slot of a space's entries comes to.
 type cellUse struct {
 	keys    int

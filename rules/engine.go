@@ -455,3 +455,13 @@ func (e *Engine) visited(en *entry) bool {
 	v := &e.seen[en.space.index]
 	return v.stamp == e.stamp && v.en == en
 }
+
+// outcome is what a condition comes to. That a window is empty, or was emptied
+// by time, is no fault.
+func (e *Engine) outcome(p *expression.Program) expression.Result {
+	res := p.Holds(e.expr)
+	if res == expression.Failed && (e.timed || p.Vacant(e.expr)) {
+		return expression.Silent
+	}
+	return res
+}

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 )
 
 // SealSnapshot puts a body between the header and the checksum of a snapshot.
@@ -18,6 +19,25 @@ func SetMaxClocks(n int) int {
 	was := maxClocks
 	maxClocks = n
 	return was
+}
+
+// Recount looks at all that an engine knows of windows for a rule: of how many
+// keys its largest slot knows something, and how large all is, as Stats says
+// without the alerts.
+func (e *Engine) Recount(rule string) (keys, size int) {
+	each := map[int32]int{}
+	for _, sp := range e.spaces {
+		sp.each(func(en *entry) {
+			for _, k := range en.cells {
+				if slices.Contains(sp.cells[k.slot].rules, rule) && !k.empty() {
+					each[k.slot]++
+					keys = max(keys, each[k.slot])
+					size += k.size() + entrySize/2
+				}
+			}
+		})
+	}
+	return keys, size
 }
 
 // OpenSnapshot returns the body of a snapshot.

@@ -33,7 +33,7 @@ func TestSomeEvaluationsAreTimed(t *testing.T) {
 	}
 }
 
-func TestSizesCountWhatIsKnownForARule(t *testing.T) {
+func TestTheBooksOfStateSayWhatIsKnownForARule(t *testing.T) {
 	e := rules.NewEngine(0)
 	log := []line{setRecord(0, `groups:
   - name: g
@@ -44,10 +44,14 @@ func TestSizesCountWhatIsKnownForARule(t *testing.T) {
       - {alert: Site, expr: 'count_over_time(temperature, "1h") > 1000', by: [site]}
 `)}
 	at := 0.0
-	sizes := func() map[string]rules.RuleSize {
-		m := map[string]rules.RuleSize{}
-		for _, s := range e.Sizes() {
+	states := func() map[string]rules.RuleStats {
+		m := map[string]rules.RuleStats{}
+		for _, s := range e.Stats().Rules {
 			m[s.Rule] = s
+			keys, size := e.Recount(s.Rule)
+			if s.Pending+s.Firing == 0 && (s.StateKeys != keys || s.StateBytes != size) || s.StateKeys < keys || s.StateBytes < size {
+				t.Errorf("%s: %d keys of %d bytes are booked, there are %d of %d", s.Rule, s.StateKeys, s.StateBytes, keys, size)
+			}
 		}
 		return m
 	}
@@ -65,20 +69,20 @@ func TestSizesCountWhatIsKnownForARule(t *testing.T) {
 		play(t, e, log)
 	}
 	round(20)
-	first := sizes()
+	first := states()
 	for rule, keys := range map[string]int{"g/Hot": 0, "g/Mean": 10, "g/mean": 10, "g/Site": 3} {
-		if first[rule].Keys != keys || (keys > 0) != (first[rule].Size > 0) {
+		if first[rule].StateKeys != keys || (keys > 0) != (first[rule].StateBytes > 0) {
 			t.Errorf("%s: %+v, want %d keys", rule, first[rule], keys)
 		}
 	}
-	if first["g/Mean"] != (rules.RuleSize{Rule: "g/Mean", Keys: 10, Size: first["g/mean"].Size}) {
+	if first["g/Mean"].StateKeys != 10 || first["g/Mean"].StateBytes != first["g/mean"].StateBytes {
 		t.Errorf("a window that is shared is %+v for one and %+v for the other", first["g/Mean"], first["g/mean"])
 	}
 	for range 5 {
 		round(40)
 	}
-	then := sizes()
-	if then["g/Hot"].Keys != 10 || then["g/Mean"].Size <= first["g/Mean"].Size || then["g/Site"].Size <= first["g/Site"].Size {
+	then := states()
+	if then["g/Hot"].StateKeys != 10 || then["g/Mean"].StateBytes <= first["g/Mean"].StateBytes || then["g/Site"].StateBytes <= first["g/Site"].StateBytes {
 		t.Errorf("after 50 events more: %+v", then)
 	}
 }

@@ -108,10 +108,6 @@ func (p *Program) Missing(s *Scope) []Ref {
 	return names
 }
 
-// Silent reports whether the current event says nothing to the expression: it has
-// none of the fields that it reads, and no part in its windows.
-func (p *Program) Silent(s *Scope) bool { return !s.load(p) }
-
 // Speaks reports whether the current event has any of the fields that the
 // expression reads, or a part in its windows, less those of cells that every
 // event has a part in.
