@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"firmware-sim":          {"firmware-sim/"},
 	"firmware-sim/firmware": {"firmware-sim/"},
 	"simulator":             {"simulator/", "configs/strict"},
+	"simulator/brokertest":  {"test/port"},
 	"cmd/simulator":         {"simulator", "simulator/", "configs/strict"},
 }
 

@@ -15,6 +15,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"weir/test/port"
 )
 
 // Message is a publish that the broker took.
@@ -40,10 +42,11 @@ type Broker struct {
 	poison   string
 }
 
-// Start runs a broker on a free port.
+// Start runs a broker on a port that is still its own when it comes back: no
+// other broker can be taken for it meanwhile.
 func Start(tb testing.TB) *Broker {
 	tb.Helper()
-	b := &Broker{tb: tb, addr: "127.0.0.1:0"}
+	b := &Broker{tb: tb, addr: port.Free(tb)}
 	b.Start()
 	tb.Cleanup(b.Stop)
 	return b
