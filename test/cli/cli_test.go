@@ -20,6 +20,7 @@ import (
 
 	"weir/cmd/weir/command"
 	"weir/test/port"
+	"weir/test/process"
 )
 
 func TestMain(m *testing.M) {
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "ready": ready, "publish": publish, "await": await, "ackall": ackAll, "expireall": expireAll,
+			"status": status, "ready": ready, "settled": settled, "publish": publish, "await": await, "ackall": ackAll, "expireall": expireAll,
 		},
 	})
 }
@@ -88,6 +89,26 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("weir was not ready within %v", patience)
 }
+
+// settled waits until every consumer is done with what the log holds, and with
+// what the rules have derived from it.
+func settled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: settled")
+	}
+	addr, err := os.ReadFile(filepath.Join(ts.Getenv("WORK"), "data", "api"))
+	ts.Check(err)
+	(&process.Weir{HTTP: strings.TrimSpace(string(addr))}).Settled(script{ts: ts})
+}
+
+// script is a script as far as waiting needs a test.
+type script struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+func (s script) Helper()                           {}
+func (s script) Fatalf(format string, args ...any) { s.ts.Fatalf(format, args...) }
 
 func publish(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
