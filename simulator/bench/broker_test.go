@@ -412,3 +412,33 @@ func BenchmarkMessage(b *testing.B) {
 		})
 	}
 }
+
+// oneCut is a listener whose n-th connection is cut at once.
+type oneCut struct {
+	net.Listener
+	n int
+}
+
+func (l *oneCut) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if l.n--; err == nil && l.n == 0 {
+		conn.Close()
+	}
+	return conn, err
+}
+
+func TestABrokerThatGoesAwayAtTheEndIsAskedAgainToForgetTheSession(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One connection drops an old session, one publishes, and the third drops the session of that.
+	addr := serve(t, &oneCut{Listener: listener, n: 3}, accepted(wire.V311), func(_ int, id uint16, _ bool) ([]byte, error) {
+		return wire.AppendAck(nil, wire.PubAck, id), nil
+	})
+	cfg := single("tcp://"+addr, 50, wire.V311)
+	cfg.Fault.Reconnect = true
+	if result, err := Run(t.Context(), cfg, nil); err != nil || result.Acked != 50 {
+		t.Errorf("Run = %+v, %v; want 50 acked and no error", result, err)
+	}
+}

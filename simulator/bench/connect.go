@@ -122,20 +122,30 @@ const (
 )
 
 // open connects, again and again if the run reconnects, until ctx ends.
-func (p *publisher) open(ctx context.Context, first bool) (net.Conn, error) {
+func (p *publisher) open(ctx context.Context, first bool) (conn net.Conn, err error) {
+	err = p.insist(ctx, func() (err error) {
+		conn, err = p.openOnce(ctx, first)
+		return err
+	})
+	return conn, err
+}
+
+// insist calls f, again and again if the run reconnects, until it succeeds or
+// ctx ends.
+func (p *publisher) insist(ctx context.Context, f func() error) error {
 	pause := firstPause
 	for {
-		conn, err := p.openOnce(ctx, first)
+		err := f()
 		if err == nil || !p.run.Fault.Reconnect {
-			return conn, err
+			return err
 		}
 		var refused *RefusedError
 		if errors.As(err, &refused) && refused.Code != 0x03 && refused.Code < 0x88 {
-			return nil, err // bad credentials do not get better
+			return err // bad credentials do not get better
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), err)
+			return errors.Join(context.Cause(ctx), err)
 		case <-time.After(pause/2 + rand.N(pause)):
 		}
 		pause = min(2*pause, maxPause)
@@ -161,7 +171,7 @@ func (p *publisher) publish(ctx context.Context, conn net.Conn) error {
 		err := p.serve(ctx, conn)
 		if err == nil {
 			if p.run.Fault.Reconnect {
-				return p.forget(ctx)
+				return p.insist(ctx, func() error { return p.forget(ctx) })
 			}
 			return nil
 		}
