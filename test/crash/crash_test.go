@@ -38,8 +38,10 @@ groups:
         for: 12h
 `
 
-// warm is the threshold of the rule Warm.
-const warm = -16.2
+const (
+	warm    = -16.2 // threshold of the rule Warm
+	devices = 40
+)
 
 func seed(t *testing.T) *rand.Rand {
 	n := rand.Uint64()
@@ -80,7 +82,7 @@ func TestEndingUnderLoadLosesNothingAcknowledged(t *testing.T) {
 			})
 			w.Start(t)
 			load := w.Load(t, "--qos", tt.qos, "--mqtt-version", tt.version, "--reconnect", "--acked-file", acked,
-				"--count", fmt.Sprint(tt.count), "--connections", "10", "--devices", "40", "--window", "200", "--rate", fmt.Sprint(tt.rate))
+				"--count", fmt.Sprint(tt.count), "--connections", "10", "--devices", fmt.Sprint(devices), "--window", "200", "--rate", fmt.Sprint(tt.rate))
 			seen := map[string]rules.Status{} // lasting alerts, by rule and key
 			records := uint64(0)
 			// The last kill comes while every connection still has something to send.
@@ -115,6 +117,19 @@ func TestEndingUnderLoadLosesNothingAcknowledged(t *testing.T) {
 			if b.OutOfOrder != 0 {
 				t.Errorf("%d acknowledgements were out of order", b.OutOfOrder)
 			}
+			// However fast the load was: what is due only after it would come while the log is replayed.
+			process.Eventually(t, "what is held fires of every device", func() error {
+				n := 0
+				for _, a := range process.AlertFacts(t, w.Events(t)) {
+					if a.Rule == "cold/Held" {
+						n++
+					}
+				}
+				if n < devices {
+					return fmt.Errorf("of %d", n)
+				}
+				return nil
+			})
 			w.Settled(t)
 			w.Audit(t)
 			goOn(t, w, seen)
