@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"weir/test/child"
 	"weir/test/process"
 )
 
@@ -20,7 +21,21 @@ func writeFile(t *testing.T, name, text string) {
 func TestABadEditUnderLoadChangesNothingAndAGoodOneTakesEffect(t *testing.T) {
 	w := process.New(t, process.Setup{Log: "partitions: 2, min_free: 64MiB", Rules: map[string]string{"cold.yaml": warmRules}})
 	w.Start(t)
-	load := w.Load(t, "--count", "60000", "--rate", "9000", "--connections", "10", "--devices", "20")
+	loaded := func() *child.Proc {
+		return w.Load(t, "--count", "30000", "--rate", "9000", "--connections", "10", "--devices", "20")
+	}
+	load := loaded()
+	// eventually waits under load, however long it takes.
+	eventually := func(what string, f func() error) {
+		t.Helper()
+		process.Eventually(t, what, func() error {
+			if !load.Alive() {
+				process.Loaded(t, load, process.Patience)
+				load = loaded()
+			}
+			return f()
+		})
+	}
 	rules := func() string {
 		var v struct {
 			Rules []struct{ Name, Rule, ID string }
@@ -33,7 +48,7 @@ func TestABadEditUnderLoadChangesNothingAndAGoodOneTakesEffect(t *testing.T) {
 	fired := func(rule string) int {
 		return len(w.Proc().Out.Lines("alert firing cold/" + rule + " "))
 	}
-	process.Eventually(t, "the first rules fire", func() error { return atLeast(fired("Warm"), 1) })
+	eventually("the first rules fire", func() error { return atLeast(fired("Warm"), 1) })
 	was := rules()
 
 	for _, bad := range []struct{ name, text, want string }{
@@ -44,7 +59,7 @@ func TestABadEditUnderLoadChangesNothingAndAGoodOneTakesEffect(t *testing.T) {
 		n := len(w.Log("rules were not reloaded"))
 		w.WriteRules(t, "cold.yaml", bad.text)
 		var said string
-		process.Eventually(t, bad.name+" is refused", func() error {
+		eventually(bad.name+" is refused", func() error {
 			all := w.Log("rules were not reloaded")
 			if len(all) <= n {
 				return fmt.Errorf("the log does not say so")
@@ -63,10 +78,10 @@ func TestABadEditUnderLoadChangesNothingAndAGoodOneTakesEffect(t *testing.T) {
 		}
 	}
 	before := fired("Warm")
-	process.Eventually(t, "the old rules go on to fire", func() error { return atLeast(fired("Warm"), before+1) })
+	eventually("the old rules go on to fire", func() error { return atLeast(fired("Warm"), before+1) })
 
 	w.WriteRules(t, "cold.yaml", strings.Replace(warmRules, "alert: Warm", "alert: Warmer", 1))
-	process.Eventually(t, "the new rule fires", func() error { return atLeast(fired("Warmer"), 1) })
+	eventually("the new rule fires", func() error { return atLeast(fired("Warmer"), 1) })
 	process.Loaded(t, load, 2*process.Patience)
 	w.Settled(t)
 	w.Audit(t)

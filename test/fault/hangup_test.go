@@ -32,8 +32,11 @@ func TestAHangupMakesAServiceLookAtItsRuleFiles(t *testing.T) {
 	w.WriteRules(t, "cold.yaml", strings.Replace(warmRules, "alert: Warm", "alert: Warmer", 1))
 	w.Proc().Signal(syscall.SIGHUP)
 	says("rules reloaded", 1)
-	if out := w.MustCLI(t, "rules", "list"); !strings.Contains(out, "cold/Warmer") || strings.Contains(out, "refused") {
-		t.Errorf("weir rules list says\n%s", out)
-	}
+	process.Eventually(t, "they are in force", func() error { // when their record has come through the log
+		if out := w.MustCLI(t, "rules", "list"); !strings.Contains(out, "cold/Warmer") || strings.Contains(out, "refused") {
+			return fmt.Errorf("weir rules list says\n%s", out)
+		}
+		return nil
+	})
 	w.Stop(t)
 }
