@@ -259,7 +259,7 @@ func (w *Weir) MustCLI(t testing.TB, args ...string) string {
 	return out
 }
 
-var client = &http.Client{Timeout: 20 * time.Second}
+var client = &http.Client{Timeout: Patience}
 
 // Get decodes the API's answer to a GET.
 func (w *Weir) Get(path string, v any) error {
