@@ -55,6 +55,7 @@ type Broker struct {
 	access  *access.Control
 	acker   *acker
 	pending *pending // for the store
+	wills   *wills
 	stats   stats
 	notices notices
 	own     ownTopics
@@ -106,7 +107,7 @@ func New(cfg Config, deps Deps) (*Broker, error) {
 		deps.Now = func() int64 { return time.Now().UnixNano() }
 	}
 	b := &Broker{
-		cfg: cfg, deps: deps, log: deps.Log, acker: newAcker(), pending: newPending(),
+		cfg: cfg, deps: deps, log: deps.Log, acker: newAcker(), pending: newPending(), wills: newWills(),
 		buffers: newBuffers(), batches: newBatches(len(deps.Partitions)),
 		sessions: map[string]*session{}, conns: map[*conn]struct{}{}, clients: map[*conn]struct{}{}, perAddr: map[string]int{},
 	}
@@ -176,6 +177,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.spawn(func() { b.acker.run(b.ctx) })
 	b.spawn(b.sweep)
+	b.spawn(b.sendWills)
 	b.spawn(b.watchSlow)
 	b.spawn(b.watchUsers)
 	b.spawn(b.writeBehind)
@@ -299,6 +301,7 @@ func (b *Broker) Close() error {
 			errs = append(errs, err)
 		}
 		b.reportQueued()
+		b.reportWills()
 	}
 	return errors.Join(errs...)
 }

@@ -56,13 +56,13 @@ type conn struct {
 	sess      *session
 	principal atomic.Pointer[access.Principal]
 	certUser  string
-	will      string // topic of the client's will, or ""
-	refusal   byte   // reason in CONNACK in place of mochi's; 0: mochi's
+	will      *will // the client's; nil: none
+	refusal   byte  // reason in CONNACK in place of mochi's; 0: mochi's
 
-	willExpiry uint32 // seconds; 0: none
-	limiter    *rate.Limiter
-	v5         atomic.Bool
-	ready      bool // CONNACK is out: plain frames may be taken
+	limiter *rate.Limiter
+	v5      atomic.Bool
+	ready   bool // CONNACK is out: plain frames may be taken
+	goodbye bool // the client has said DISCONNECT, and wants no will published
 
 	flow        flow        // what mochi queues and writes
 	retaining   atomic.Bool // a SUBSCRIBE is worked on: retained messages may follow

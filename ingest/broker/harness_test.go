@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -264,23 +265,32 @@ func (c *client) send(b string) {
 // recv returns the next packet, "" at the end of the connection.
 func (c *client) recv() string {
 	c.t.Helper()
+	p, err := c.next()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return p
+}
+
+// next is recv for any goroutine.
+func (c *client) next() (string, error) {
 	buf := make([]byte, 64<<10)
 	for {
 		if _, n, err := frameLength(c.in); err != nil {
-			c.t.Fatalf("broker sent a malformed frame: %x", c.in)
+			return "", fmt.Errorf("broker sent a malformed frame: %x", c.in)
 		} else if n > 0 && n <= len(c.in) {
 			p := string(c.in[:n])
 			c.in = c.in[n:]
-			return p
+			return p, nil
 		}
 		_ = c.nc.SetReadDeadline(time.Now().Add(patience))
 		n, err := c.nc.Read(buf)
 		c.in = append(c.in, buf[:n]...)
 		if n == 0 && err != nil {
 			if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
-				c.t.Fatalf("nothing received for %v", patience)
+				return "", fmt.Errorf("nothing received for %v", patience)
 			}
-			return ""
+			return "", nil
 		}
 	}
 }

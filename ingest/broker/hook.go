@@ -26,7 +26,7 @@ func (h *hook) Provides(m byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnClientExpired, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished,
 		mqtt.OnPublishDropped, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers,
-		mqtt.OnWillSent, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnSysInfoTick, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+		mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnSysInfoTick, mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -110,8 +110,13 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	c.principal.Store(p)
-	c.will = pk.Connect.WillTopic
-	c.willExpiry = pk.Connect.WillProperties.MessageExpiryInterval
+	c.cl, c.will = cl, h.b.newWill(cl, pk, p)
+	cl.Properties.Will = mqtt.Will{} // the broker keeps it itself, see wills
+	if err := h.b.takeUpWill(c, cl.ID, pk.Connect.Clean); err != nil {
+		h.b.stats.RefusedBusy.Add(1)
+		c.refusal = packets.ErrServerUnavailable.Code
+		return false
+	}
 	return true
 }
 
@@ -122,9 +127,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 		return
 	}
 	v5 := c.v5.Load()
-	c.cl = cl
 	c.sess = h.b.session(cl.ID, c.rights().User, pk.Connect.Clean)
-	c.sess.willExpiry.Store(c.willExpiry)
 	c.sess.adopt(c, v5, !v5 && pk.Connect.Clean)
 	if v5 {
 		c.gate.window = int(cl.Properties.Props.ReceiveMaximum)
@@ -170,6 +173,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	if c == nil || c.sess == nil {
 		return
 	}
+	h.b.endWill(c) // before unregister: ReloadUsers finds it in one place or the other
 	c.sess.detach(c)
 	h.b.unregister(c)
 	if !expire && !cl.IsTakenOver() {

@@ -3,12 +3,9 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
-
-	"weir/ingest/eventlog"
 )
 
 // OnACLCheck is asked about deliveries and subscriptions (write false) by the
@@ -70,10 +67,6 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if !pk.FixedHeader.Dup { // else it was not in the queue
 			c.flow.begin()
 		}
-		if d := pk.Connect.WillProperties.WillDelayInterval; d > 0 && pk.Expiry > 0 {
-			// mochi keeps in Expiry when a delayed will is due, and takes it for its end.
-			pk.Properties.MessageExpiryInterval = h.b.willExpiry(pk.Origin, pk.Expiry)
-		}
 		if pk.Expiry < 0 { // mochi had held it back: now it doesn't
 			pk.Expiry = 0
 			cl.State.Inflight.Set(pk)
@@ -120,22 +113,6 @@ func (h *hook) connack(c *conn, cl *mqtt.Client, pk *packets.Packet) {
 			pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code
 		}
 	}
-}
-
-// willExpiry returns the message expiry interval, in s, with which a delayed
-// will goes out that was due at a time, unix s; 0 if it had none.
-func (b *Broker) willExpiry(client string, due int64) uint32 {
-	b.mu.Lock()
-	s := b.sessions[client]
-	b.mu.Unlock()
-	if s == nil {
-		return 0
-	}
-	e := int64(s.willExpiry.Load())
-	if e == 0 {
-		return 0
-	}
-	return uint32(max(1, e-max(0, time.Now().Unix()-due)))
 }
 
 // OnPublishDropped counts what a subscriber's full queue loses.
@@ -198,9 +175,18 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 
 // OnPacketProcessed runs when mochi is done with a packet of the client: with a
 // SUBSCRIBE, when the retained messages are queued.
-func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
-	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Subscribe && c.retaining.Swap(false) {
-		h.b.Invalidate()
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	c := connOf(cl)
+	if c == nil {
+		return
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Subscribe:
+		if c.retaining.Swap(false) {
+			h.b.Invalidate()
+		}
+	case packets.Disconnect:
+		c.goodbye = err == nil && pk.ReasonCode == packets.CodeDisconnect.Code
 	}
 }
 
@@ -254,26 +240,9 @@ func pick(ids []string, n uint64) string {
 	return ids[k]
 }
 
-// OnWillSent logs a will whose topic is a source's. It runs on the client's
-// goroutine, or on mochi's own for a delayed will.
-func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	b := h.b
-	b.stats.Wills.Add(1)
-	route := b.deps.Route(pk.TopicName)
-	if !route.Logged {
-		return
-	}
-	rec := eventlog.AppendPublish(nil, b.deps.Now(), pk.TopicName, pk.Payload, cl.ID, pk.FixedHeader.Qos, pk.FixedHeader.Retain)
-	if _, err := b.deps.Partitions[route.Partition].Ring.Append(b.ctx, rec, 1); err != nil {
-		b.log.Warn("will not logged", "client", cl.ID, "topic", pk.TopicName, "err", err)
-		return
-	}
-	b.stats.Logged.Add(1)
-}
-
 // OnRetainMessage runs after a message was retained (r is 1), or removed.
-func (h *hook) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, _ int64) {
-	h.b.own.set(pk.TopicName, connOf(cl) == nil && len(pk.Payload) > 0)
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.b.own.set(pk.TopicName, pk.Origin == mqtt.InlineClientId && len(pk.Payload) > 0)
 	h.b.saveRetained(pk)
 }
 

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func heap() uint64 {
+func heapInUse() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -37,7 +37,7 @@ func (c *client) gone(what string) {
 
 func TestAnnouncedSizesTakeNoMemory(t *testing.T) {
 	r := start(t)
-	before := heap()
+	before := heapInUse()
 	var cs []*client
 	for range 100 {
 		c := r.dial()
@@ -66,7 +66,7 @@ func TestAnnouncedSizesTakeNoMemory(t *testing.T) {
 		cs = append(cs, c)
 	}
 	eventually(t, "all is read", func() bool { return r.b.Stats().Clients == 100 })
-	if after := heap(); after > before+20<<20 {
+	if after := heapInUse(); after > before+20<<20 {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
 	for _, c := range cs {

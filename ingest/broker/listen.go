@@ -147,6 +147,7 @@ func (b *Broker) release(c *conn) {
 // serveConn runs a connection to its end.
 func (b *Broker) serveConn(l *listener, c *conn) {
 	defer b.release(c)
+	defer b.endWill(c) // mochi tells nobody of a connection that ends before CONNACK is out
 	defer c.Close()
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		if err := t.HandshakeContext(c); err != nil { // within the deadline for CONNECT

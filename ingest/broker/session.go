@@ -30,8 +30,7 @@ type session struct {
 	saved  atomic.Bool // it is in the store
 	queued atomic.Bool // it is in the acker's queue
 
-	willExpiry atomic.Uint32     // message expiry interval of the client's will, s; 0: none
-	wakers     []eventlog.Waiter // one a partition, made at first use
+	wakers []eventlog.Waiter // one a partition, made at first use
 
 	mu       sync.Mutex
 	owner    *conn // the connection that publishes into it

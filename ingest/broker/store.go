@@ -211,9 +211,6 @@ func (b *Broker) saveRetained(pk packets.Packet) {
 		b.later(retainedKey+pk.TopicName, nil)
 		return
 	}
-	if pk.Connect.WillProperties.WillDelayInterval > 0 {
-		pk.Expiry = 0 // it is when the will was due
-	}
 	p := &pk.Properties
 	m := storedMessage{
 		Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Version: pk.ProtocolVersion, Origin: pk.Origin, Created: pk.Created, Expiry: pk.Expiry,

@@ -1,10 +1,6 @@
 package broker
 
-import (
-	"sync/atomic"
-
-	"github.com/mochi-mqtt/server/v2/packets"
-)
+import "github.com/mochi-mqtt/server/v2/packets"
 
 // watchUsers follows the users file until the broker closes.
 func (b *Broker) watchUsers() {
@@ -39,10 +35,11 @@ func (b *Broker) ReloadUsers() error {
 			continue
 		}
 		c.principal.Store(p)
-		if !p.CanPublish(c.will) {
+		if c.will != nil && !p.CanPublish(c.will.topic) {
 			c.dropWill()
 		}
 	}
+	b.reviewWills() // after the clients: a connection may have ended meanwhile
 	b.Invalidate()
 	b.log.Info("users file reloaded", "disconnected", gone)
 	return nil
@@ -50,7 +47,7 @@ func (b *Broker) ReloadUsers() error {
 
 // dropWill takes the will from a client that has lost the right to it.
 func (c *conn) dropWill() {
-	if c.will != "" {
-		atomic.StoreUint32(&c.cl.Properties.Will.Flag, 0)
+	if c.will != nil {
+		c.b.wills.drop(c.will)
 	}
 }
