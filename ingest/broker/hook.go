@@ -221,6 +221,8 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		if pk.FixedHeader.Remaining == 1 { // mochi does not read a reason code without properties
 			pk.ReasonCode = c.r.lone
 		}
+		limit := uint32(h.b.cfg.Limits.SessionExpiry / time.Second) // mochi applies it to CONNECT only
+		pk.Properties.SessionExpiryInterval = min(pk.Properties.SessionExpiryInterval, limit)
 	case packets.Subscribe, packets.Unsubscribe:
 		// mochi refuses an id that one of its outgoing messages has. It gets a
 		// free one, and the answer is given the client's own again.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/mochi-mqtt/server/v2/system"
 
 	"weir/ingest/broker/access"
@@ -79,6 +80,22 @@ func (b *Broker) unregister(c *conn) {
 	b.mu.Unlock()
 }
 
+// relist puts connected clients back into mochi's list. mochi deletes by id when
+// a session has expired, or has ended with a connection that was taken over,
+// and looks a moment earlier whose id it is: a client that has come back in that
+// moment would get no messages until it connects again. mu is held, as a client
+// that is not off our list has yet to leave mochi's.
+func (b *Broker) relist() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.clients {
+		if _, ok := b.server.Clients.Get(c.cl.ID); !ok && !c.cl.Closed() {
+			b.server.Clients.Add(c.cl)
+			b.Invalidate()
+		}
+	}
+}
+
 // sweep gives back memory that sessions no longer use.
 func (b *Broker) sweep() {
 	t := time.NewTicker(sweepEvery)
@@ -137,19 +154,27 @@ func (o *ownTopics) count() int {
 }
 
 // OnSysInfoTick runs when mochi has set its retained messages below $SYS,
-// always the same ones.
+// always the same ones: first while the broker starts, under its lock, and then
+// every ten seconds, on the goroutine that ends expired sessions.
 func (h *hook) OnSysInfoTick(*system.Info) {
-	o := &h.b.own
+	if h.b.own.systemKnown(h.b.server.Topics.Retained.GetAll) {
+		h.b.relist()
+	}
+}
+
+// systemKnown counts the topics below $SYS, and reports whether it did before.
+func (o *ownTopics) systemKnown(retained func() map[string]packets.Packet) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.system > 0 {
-		return
+		return true
 	}
-	for topic := range h.b.server.Topics.Retained.GetAll() {
+	for topic := range retained() {
 		if strings.HasPrefix(topic, mqtt.SysPrefix+"/") {
 			o.system++
 		}
 	}
+	return false
 }
 
 func (b *Broker) mayRetain(topic string) bool {

@@ -222,6 +222,39 @@ func TestAPublishRateHoldsAClientBack(t *testing.T) {
 	}
 }
 
+// The moment in which mochi deletes a client that has just come back is too
+// short to be met by a test.
+func TestAClientThatMochiHasDeletedByMistakeIsListedAgain(t *testing.T) {
+	r := start(t)
+	s := r.dial().connect("s", true, false, "")
+	s.sub("out/#", 1)
+	gone := r.dial().connect("gone", true, false, "")
+	gone.send("\xe0\x00")
+	gone.gone("DISCONNECT")
+	eventually(t, "its session ends", func() bool { return r.b.Stats().Sessions == 1 })
+	r.b.server.Clients.Delete("s")
+	(&hook{b: r.b}).OnSysInfoTick(nil)
+	if _, ok := r.b.server.Clients.Get("gone"); ok {
+		t.Error("a client that is gone is listed")
+	}
+	if err := r.b.Publish(t.Context(), "out/a", []byte("x"), 1, false); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("delivery", s.pub("out/a", "x", 1, 1))
+}
+
+func TestASessionIsKeptForAtMostItsLimitWhateverDisconnectSays(t *testing.T) {
+	r := start(t, func(c *Config, _ *Deps) { c.Limits.SessionExpiry = time.Minute })
+	c := r.dial().connect("c", false, true, "\x11\x00\x00\x00\x01")
+	cl, _ := r.b.server.Clients.Get("c")
+	c.send(frame(0xe0, "\x00\x05\x11\xff\xff\xff\xff"))
+	c.gone("DISCONNECT")
+	eventually(t, "it is off the books", func() bool { return r.b.Stats().Connections == 0 })
+	if n := cl.Properties.Props.SessionExpiryInterval; n != 60 {
+		t.Errorf("the session is kept for %d s, want 60", n)
+	}
+}
+
 func TestConfigErrorsNameTheirKey(t *testing.T) {
 	for _, tt := range []struct {
 		name string
