@@ -110,8 +110,10 @@ func stream(r *rand.Rand, minutes int) []message {
 			}
 			at := m
 			// Some are late: behind the device's last. One that is merely slow would be told from silence by
-			// the time at which it was received, which the three ways do not share.
-			if late := m - 1 - r.IntN(4); r.IntN(12) == 0 && d.last > late {
+			// the time at which it was received, which the three ways do not share; and so would one that is
+			// late by what Ordered allows, as of the device's last, and by more as of now.
+			const allowed = 3
+			if late := m - 1 - r.IntN(7); r.IntN(12) == 0 && d.last > late && (late >= m-allowed || late < d.last-allowed) {
 				at = late
 			}
 			d.last = max(d.last, at)
