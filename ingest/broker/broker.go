@@ -60,6 +60,8 @@ type Broker struct {
 	notices notices
 	own     ownTopics
 
+	retained sync.RWMutex // mochi's tree of retained messages: see conn.look
+
 	buffers, batches *sync.Pool
 	gen              atomic.Uint64 // of every connection's topic cache
 	turn             atomic.Uint64 // of shared subscriptions

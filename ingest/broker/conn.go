@@ -70,6 +70,9 @@ type conn struct {
 	asked       int64       // of them, those that the check takes for deliveries
 	slow        atomic.Bool // it was cut off because it was slow
 
+	looking sync.Mutex
+	looks   bool // the connection holds Broker.retained for reading
+
 	cur   current
 	subID uint16 // packet id that the SUBSCRIBE in progress really has
 }

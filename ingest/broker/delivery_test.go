@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -153,6 +154,63 @@ func TestAHealthySubscriberMissesNothing(t *testing.T) {
 	if d := r.b.Stats().Dropped; d["slow_subscriber"]+d["inflight_full"] > 0 {
 		t.Errorf("dropped: %v", d)
 	}
+}
+
+// mochi reads its tree of retained messages without a lock: the race detector
+// would see it.
+func TestRetainedMessagesAreLookedForWhileOthersChange(t *testing.T) {
+	r := start(t)
+	if err := r.b.Publish(t.Context(), "state/kept", []byte("x"), 0, true); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var publishers, subscribers sync.WaitGroup
+	for i := range 3 {
+		p := r.dial().connect(fmt.Sprint("p", i), true, false, "")
+		publishers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				// One more topic, or one less: then a payload is empty.
+				for _, payload := range []string{"x", ""} {
+					if _, err := p.nc.Write([]byte(frame(0x33, str(fmt.Sprintf("state/%d/%d", i, n%5))+id16(1)+payload))); err != nil {
+						t.Error(err)
+						return
+					}
+					if got, err := p.next(); err != nil || got != ack(typePuback, 1) {
+						t.Errorf("ack %x, %v", got, err)
+						return
+					}
+				}
+			}
+		})
+		s := r.dial().connect(fmt.Sprint("s", i), true, false, "")
+		subscribers.Go(func() {
+			for n := 1; n <= 300; n++ {
+				for _, step := range []struct{ say, until string }{
+					{frame(0x82, id16(n)+str("state/#")+"\x00"), "state/kept"}, {frame(0xa2, id16(n)+str("state/#")), "\xb0"},
+				} {
+					if _, err := s.nc.Write([]byte(step.say)); err != nil {
+						t.Error(err)
+						return
+					}
+					for got := ""; !strings.Contains(got, step.until); {
+						var err error
+						if got, err = s.next(); err != nil || got == "" {
+							t.Errorf("subscription %d: %q, %v", n, got, err)
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	subscribers.Wait()
+	close(stop)
+	publishers.Wait()
 }
 
 func TestARetainedFloodReachesItsSubscriber(t *testing.T) {

@@ -36,6 +36,7 @@
 //	conn.rmu (reader) ▸ session.mu ▸ writer.mu
 //	gate.mu ▸ writer.mu
 //	Broker.mu ▸ session.mu
+//	conn.looking ▸ Broker.retained ▸ all of these
 //	acker.mu, pending.mu, wills.mu: leaves
 //
 // No lock but conn.rmu is held while waiting for ring space; the committer and

@@ -34,7 +34,33 @@ func (c *conn) reserve() {
 	if n-f.out.Load() < limit || limit == 0 || c.windowFull() || f.stalled.Load() == 1+f.out.Load() {
 		return
 	}
+	if c.lookAway() {
+		defer c.look()
+	}
 	c.await(queuePatience, func() bool { return f.in.Load()-f.out.Load() < limit || c.w.full(0) })
+}
+
+// look keeps mochi from retaining messages while it looks for those that a new
+// subscription of the client is to get: it reads the places of its tree without
+// a lock. Nothing is kept back while somebody waits for the client.
+func (c *conn) look() {
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	if !c.looks && c.retaining.Load() {
+		c.b.retained.RLock()
+		c.looks = true
+	}
+}
+
+// lookAway ends what look began. It reports whether there was anything to end.
+func (c *conn) lookAway() bool {
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	was := c.looks
+	if c.looks = false; was {
+		c.b.retained.RUnlock()
+	}
+	return was
 }
 
 // await waits until ok, or until for patience nothing was written, or the

@@ -275,10 +275,18 @@ func (k current) typ() byte {
 	return typePuback
 }
 
-// OnPublish decides about a publish that came through mochi, logs it if its
-// topic is a source's, and queues its ack. mochi is left to retain it and to
-// deliver it.
+// OnPublish sees every publish that mochi is to retain and to deliver.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	pk, err := h.publish(cl, pk)
+	if err == nil && pk.FixedHeader.Retain {
+		h.b.retained.Lock() // until OnRetainMessage: that is what mochi does next
+	}
+	return pk, err
+}
+
+// publish decides about a publish that came through mochi, logs it if its
+// topic is a source's, and queues its ack.
+func (h *hook) publish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	if cl.Net.Inline || c == nil {
 		return pk, nil // the broker's own: Publish has logged it

@@ -171,6 +171,9 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	}
 	h.b.Invalidate()
 	h.b.saveSession(cl)
+	if c := connOf(cl); c != nil {
+		c.look() // until OnPacketProcessed
+	}
 }
 
 // OnPacketProcessed runs when mochi is done with a packet of the client: with a
@@ -185,6 +188,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 		if c.retaining.Swap(false) {
 			h.b.Invalidate()
 		}
+		c.lookAway()
 	case packets.Disconnect:
 		c.goodbye = err == nil && pk.ReasonCode == packets.CodeDisconnect.Code
 	}
@@ -242,6 +246,7 @@ func pick(ids []string, n uint64) string {
 
 // OnRetainMessage runs after a message was retained (r is 1), or removed.
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.b.retained.Unlock()
 	h.b.own.set(pk.TopicName, pk.Origin == mqtt.InlineClientId && len(pk.Payload) > 0)
 	h.b.saveRetained(pk)
 }
