@@ -27,7 +27,7 @@ type telling struct {
 // variable answers for alert.*, labels.* and value.
 func (t *telling) variable(name string) event.Value {
 	if label, ok := strings.CutPrefix(name, "labels."); ok {
-		if v, ok := t.alert.labels[label]; ok {
+		if v, ok := t.alert.notice.labels[label]; ok {
 			return event.StringValue(v)
 		}
 		return event.Value{}
@@ -40,11 +40,11 @@ func (t *telling) variable(name string) event.Value {
 	case "alert.key":
 		return event.StringValue(t.alert.en.key)
 	case "alert.id":
-		return event.StringValue(t.alert.id)
+		return event.StringValue(t.alert.notice.id)
 	case "alert.state":
 		return event.StringValue(t.state)
 	case "alert.starts_at":
-		return event.StringValue(utc(t.alert.starts).Format(time.RFC3339Nano))
+		return event.StringValue(utc(t.alert.notice.starts).Format(time.RFC3339Nano))
 	case "value": // the field of that name, if the event has one
 		if v := t.scope.Lookup(expression.Ref{Origin: expression.Field, Name: "value"}); v.Kind() != event.Null {
 			return v
@@ -68,13 +68,13 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 		for _, l := range r.labels {
 			labels[l.key], _ = l.text.render(e.text)
 		}
-		a.labels = labels
+		a.notice.labels = labels
 	}
 	key := a.en.key
 	fact := &event.Alert{
-		ID: a.id, State: state, Rule: r.id, Key: key,
-		Labels: maps.Clone(a.labels), Annotations: make(map[string]string, len(r.annotations)),
-		StartsAt: utc(a.starts), ActiveAt: utc(a.active), Notice: notice, RuleSet: e.set.hash,
+		ID: a.notice.id, State: state, Rule: r.id, Key: key,
+		Labels: maps.Clone(a.notice.labels), Annotations: make(map[string]string, len(r.annotations)),
+		StartsAt: utc(a.notice.starts), ActiveAt: utc(a.active), Notice: notice, RuleSet: e.set.hash,
 	}
 	if c.at.Seq != 0 { // there was an event
 		fact.Event = describe(c)
@@ -100,7 +100,7 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 	if fact.Told() {
 		e.act(a, fact)
 	}
-	id := a.id + "/" + state
+	id := a.notice.id + "/" + state
 	switch notice {
 	case "":
 	case event.NoticeRepeat:

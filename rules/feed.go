@@ -42,7 +42,7 @@ func (e *Engine) feed(rs *ruleState, v *visit, at int64, c cause) {
 		}
 	}
 	if v.en != nil {
-		e.remember(&v.en.last, c)
+		e.rememberLast(v.en, c)
 	}
 }
 

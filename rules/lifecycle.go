@@ -25,16 +25,12 @@ type alert struct {
 	rs       *ruleState
 	en       *entry
 	phase    phase
-	past     bool              // it began in history, and nobody was told
-	active   int64             // when expr became true
-	starts   int64             // when it began to fire; 0 while pending
-	cleared  int64             // when the clear condition was met, while clearing
-	deadline int64             // when its phase ends; never if it does not by itself
-	id       string            // since it fires
-	labels   map[string]string // since it fires
-	event    []byte            // the event that speaks for the phase, see appendCause
-	notice   *notice           // since it fires; before that unnoticed
-	said     *event.Value      // of a rule with a window: the value of the window that speaks for the phase
+	past     bool    // it began in history, and nobody was told
+	fresh    int32   // the event is Engine.fresh[fresh-1]; 0 if it is in memory
+	active   int64   // when expr became true
+	deadline int64   // when its phase ends; never if it does not by itself
+	own      *spoken // the event that speaks for the phase; nil if it is the entry's latest too, see share
+	notice   *notice // since it fires; before that unnoticed
 }
 
 // unnoticed is what is known about all alerts that are pending. It never changes.
@@ -91,15 +87,15 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 	}
 	switch {
 	case clear && a.phase == firing && r.keep > 0:
-		a.phase, a.cleared = clearing, max(at, a.starts)
+		a.phase, a.notice.cleared = clearing, max(at, a.notice.starts)
 		e.speaks(a, c)
 		a.arm()
-		e.changed(a, StateClearing, a.cleared)
+		e.changed(a, StateClearing, a.notice.cleared)
 	case clear && a.phase == firing:
 		e.resolve(a, at, c, emit)
 		return
 	case !clear && a.phase == clearing && res == expression.True: // it came back
-		a.phase, a.cleared = firing, 0
+		a.phase, a.notice.cleared = firing, 0
 		e.speaks(a, c)
 		a.arm()
 		e.changed(a, event.Firing, at)
@@ -116,23 +112,26 @@ func (e *Engine) mayClear(a *alert, res expression.Result, at int64, c cause, em
 // speaks keeps the event, and the value of the window, that speak for the phase
 // of an alert.
 func (e *Engine) speaks(a *alert, c cause) {
-	a.event = appendCause(a.event[:0], c)
+	if a.rs.rule.frame == nil && a.own == nil && a.phase == pending && len(a.en.space.cells) > 0 {
+		e.share(a, c)
+		return
+	}
+	a.keep(c)
 	if a.rs.rule.frame == nil {
 		return
 	}
-	a.said = nil
+	a.own.said = nil
 	if v, ok := e.leftmost(a.rs.rule, c.ev); ok {
 		v = keepValue(v)
-		a.said = &v
+		a.own.said = &v
 	}
 }
 
 // dueAlert is called when the phase of an alert ends by itself.
 func (e *Engine) dueAlert(a *alert, at int64, emit func(Derived)) {
-	e.quoted = a.said // its windows have gone on
+	e.quoted = a.said() // its windows have gone on
 	defer func() { e.quoted = nil }()
-	pos, ev, _ := decodeCause(a.event)
-	c := cause{pos, &ev}
+	c, _ := e.cause(a)
 	switch a.phase {
 	case pending:
 		e.fire(a, at, c, emit)
@@ -147,7 +146,7 @@ func (a *alert) arm() {
 	case pending:
 		a.deadline = after(a.active, int64(a.rs.rule.hold))
 	case clearing:
-		a.deadline = after(a.cleared, int64(a.rs.rule.keep))
+		a.deadline = after(a.notice.cleared, int64(a.rs.rule.keep))
 	default:
 		a.deadline = never
 	}
@@ -162,12 +161,12 @@ func after(t, d int64) int64 {
 }
 
 func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
-	a.phase, a.starts, a.notice = firing, at, &notice{}
+	a.phase, a.notice = firing, &notice{starts: at}
 	a.arm()
 	a.rs.stats.Pending--
 	a.rs.stats.Firing++
-	a.event = appendCause(a.event[:0], c)
-	a.id = incident(a.rs.rule, a.en.key, a.starts, e.begin(a.en, a.rs.rule.id, at))
+	a.keep(c)
+	a.notice.id = incident(a.rs.rule, a.en.key, at, e.begin(a.en, a.rs.rule.id, at))
 	// What an event shows to have been due long before it is history too: if it is still so, that is told.
 	long := !e.still && a.en.clock.time-at > BackfillAfter
 	a.past = (a.en.clock.historic || long) && !a.rs.rule.past
@@ -198,8 +197,8 @@ func (e *Engine) begin(en *entry, rule string, at int64) int {
 
 func (e *Engine) resolve(a *alert, at int64, c cause, emit func(Derived)) {
 	e.forget(a)
-	e.changed(a, event.Resolved, max(at, a.starts))
-	emit(e.transition(a, event.Resolved, max(at, a.starts), c, ""))
+	e.changed(a, event.Resolved, max(at, a.notice.starts))
+	emit(e.transition(a, event.Resolved, max(at, a.notice.starts), c, ""))
 	if f := e.desk.flaps[flapKeyOf(a)]; f != nil && f.marked {
 		e.stir(f)
 	}
@@ -213,11 +212,11 @@ func (e *Engine) endAlert(a *alert, at int64, emit func(Derived)) {
 		e.forget(a)
 		return
 	}
-	e.quoted = a.said
+	e.quoted = a.said()
 	defer func() { e.quoted = nil }()
-	pos, ev, _ := decodeCause(a.event)
+	c, _ := e.cause(a)
 	e.here, e.at, e.timed = a.en, at, true
-	e.resolve(a, at, cause{pos, &ev}, emit)
+	e.resolve(a, at, c, emit)
 }
 
 func (e *Engine) forget(a *alert) {
@@ -239,8 +238,8 @@ func (e *Engine) survives(a *alert, s *Set) bool {
 	if r == nil || !e.scope.covers(r) || r.kind != KindAlert || !slices.Equal(r.by, a.rs.rule.by) {
 		return false
 	}
-	_, ev, err := decodeCause(a.event)
-	return err == nil && r.match.holds(&ev)
+	c, err := e.cause(a)
+	return err == nil && r.match.holds(c.ev)
 }
 
 // incident returns the id of an incident: a function of what it is and when it

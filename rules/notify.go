@@ -7,9 +7,16 @@ import (
 	"weir/ingest/event"
 )
 
-// notice is what an alert that fires knows of who was told. Its times are log
-// times, ns: people wait by the clock on the wall, not by their devices'.
+// notice is what an alert that fires knows beside that it does, and of who was
+// told: apart from it, as most alerts that are not inactive are pending. What
+// says nothing else is log time, ns: people wait by the clock on the wall, not by
+// their devices'.
 type notice struct {
+	starts  int64             // when it began to fire, event time
+	cleared int64             // when the clear condition was met, event time, while clearing
+	id      string            // of the incident
+	labels  map[string]string // with which it began to fire
+
 	told      bool  // that it fires
 	mute      mute  // what holds it back, or its repetitions; the zero mute if nothing does
 	first     int64 // when it was told
@@ -106,7 +113,7 @@ func (e *Engine) quieted(a *alert) mute {
 		return mute{event.SuppressedSilence, s.decision.ID}
 	}
 	if by := e.inhibiting(a, n); by != nil {
-		return mute{event.SuppressedInhibit, by.id}
+		return mute{event.SuppressedInhibit, by.notice.id}
 	}
 	return mute{}
 }
@@ -115,12 +122,12 @@ func (e *Engine) quieted(a *alert) mute {
 type facets struct {
 	set *Set
 	a   *alert
-	ev  event.Event // that speaks for it
+	ev  *event.Event // that speaks for it
 }
 
 func (e *Engine) facets(a *alert) *facets {
-	_, ev, _ := decodeCause(a.event)
-	return &facets{e.set, a, ev}
+	c, _ := e.cause(a)
+	return &facets{e.set, a, c.ev}
 }
 
 // lookup returns the text of a name, and whether the alert has it.
@@ -143,10 +150,10 @@ func (n *facets) lookup(name string) (string, bool) {
 			return "", false
 		}
 	}
-	if v, ok := n.a.labels[name]; ok {
+	if v, ok := n.a.notice.labels[name]; ok {
 		return v, true
 	}
-	if v, ok := n.set.nameOf(name, &n.ev); ok {
+	if v, ok := n.set.nameOf(name, n.ev); ok {
 		return v, true
 	}
 	if column, ok := n.set.attributes.Column(name); ok {
@@ -207,7 +214,7 @@ func (e *Engine) unhold(a *alert) {
 
 // enter notes that an alert fires, once that was decided on.
 func (e *Engine) enter(a *alert) {
-	e.desk.incidents[a.id] = a
+	e.desk.incidents[a.notice.id] = a
 	e.inhibit(a)
 	e.flapped(a)
 }
@@ -215,8 +222,8 @@ func (e *Engine) enter(a *alert) {
 // leave notes that an alert fires no more.
 func (e *Engine) leave(a *alert) {
 	e.unhold(a)
-	if e.desk.incidents[a.id] == a {
-		delete(e.desk.incidents, a.id)
+	if e.desk.incidents[a.notice.id] == a {
+		delete(e.desk.incidents, a.notice.id)
 	}
 	e.unset(&a.notice.alarm)
 	e.uninhibit(a)
@@ -262,12 +269,12 @@ func (e *Engine) followUp(emit func(Derived)) {
 
 // reconsider tells that an alert fires, unless something else holds it back.
 func (e *Engine) reconsider(a *alert, emit func(Derived)) {
-	pos, ev, err := decodeCause(a.event)
+	c, err := e.cause(a)
 	if err != nil || a.phase == pending {
 		return
 	}
 	e.here, e.at, e.timed = a.en, e.now, true
-	e.resume(a, e.now, cause{pos, &ev}, emit)
+	e.resume(a, e.now, c, emit)
 }
 
 // resume is reconsider while an event is evaluated.
@@ -327,7 +334,7 @@ func (e *Engine) rebuildDesk() {
 		if a.phase == pending {
 			continue
 		}
-		d.incidents[a.id] = a
+		d.incidents[a.notice.id] = a
 		e.inhibit(a)
 		if g := d.groups[a.rs.rule.group]; g != nil && a.notice.told {
 			g.told++

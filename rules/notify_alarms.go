@@ -126,11 +126,11 @@ func (e *Engine) remind(a *alert, to int64, emit func(Derived)) {
 		e.quiet(a, m)
 		return
 	}
-	pos, ev, err := decodeCause(a.event)
+	c, err := e.cause(a)
 	if err != nil {
 		return
 	}
-	c, r, n := cause{pos, &ev}, a.rs.rule, a.notice
+	r, n := a.rs.rule, a.notice
 	e.here, e.at, e.timed = a.en, e.now, true
 	switch {
 	case n.escalated < len(r.escalate) && after(n.first, int64(r.escalate[n.escalated].after)) <= e.now:

@@ -32,16 +32,16 @@ func appendNotice(b []byte, n *notice) []byte {
 	return b
 }
 
-func (r *reader) notice() notice {
+func (r *reader) notice(n *notice) {
 	flags := r.byte()
-	n := notice{told: flags&1 != 0, first: r.varint(), latest: r.varint(), escalated: int(min(r.uvarint(), maxEscalations)), mute: mute{r.text(), r.text()}}
+	n.told, n.first, n.latest, n.escalated = flags&1 != 0, r.varint(), r.varint(), int(min(r.uvarint(), maxEscalations))
+	n.mute = mute{r.text(), r.text()}
 	for range r.count(1) {
 		n.equals = append(n.equals, r.text())
 	}
 	if flags&2 != 0 {
 		n.ack = &acknowledged{by: r.text(), comment: r.text(), at: r.varint()}
 	}
-	return n
 }
 
 // appendBinary appends the part of a snapshot about who is told:
@@ -96,8 +96,10 @@ func appendLabels(b []byte, labels map[string]string) []byte {
 	return b
 }
 
-func (r *reader) labels() map[string]string {
-	n := r.count(2)
+func (r *reader) labels() map[string]string { return r.texts(r.count(2)) }
+
+// texts reads n names with their texts.
+func (r *reader) texts(n int) map[string]string {
 	m := make(map[string]string, n)
 	for range n {
 		k := r.text()
@@ -162,7 +164,7 @@ func (e *Engine) restoreFlap(r *reader) error {
 		if of := r.text(); r.err == nil && of != id {
 			return fmt.Errorf("an alert of %s flaps as one of %s", of, id)
 		}
-		a, err := r.alert()
+		a, err := r.alert(nil)
 		if err != nil || r.err != nil {
 			return err
 		}

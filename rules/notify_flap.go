@@ -78,8 +78,8 @@ func (f *flap) keep(a *alert, ends int64) {
 func detached(a *alert, sp *space, key string) *alert {
 	return &alert{
 		rs: a.rs, en: &entry{space: sp, key: key, clock: &clock{device: key}, next: never, at: -1},
-		phase: firing, active: a.active, starts: a.starts, deadline: never, id: a.id, labels: maps.Clone(a.labels),
-		event: slices.Clone(a.event), notice: &notice{told: true, escalated: a.notice.escalated},
+		phase: firing, active: a.active, deadline: never, own: &spoken{event: slices.Clone(a.own.event)},
+		notice: &notice{starts: a.notice.starts, id: a.notice.id, labels: maps.Clone(a.notice.labels), told: true, escalated: a.notice.escalated},
 	}
 }
 
@@ -89,10 +89,9 @@ func (e *Engine) calm(f *flap, emit func(Derived)) {
 	delete(e.desk.flaps, flapKey{f.rule.id, f.key})
 	e.unset(&f.alarm)
 	if a := f.open; a != nil {
-		pos, ev, err := decodeCause(a.event)
-		if err == nil {
+		if c, err := e.cause(a); err == nil {
 			e.here, e.at, e.timed = a.en, f.ends, true
-			emit(e.transition(a, event.Resolved, f.ends, cause{pos, &ev}, event.NoticeResumed))
+			emit(e.transition(a, event.Resolved, f.ends, c, event.NoticeResumed))
 		}
 	}
 	all := slices.DeleteFunc(slices.Clone(e.desk.muted[mute{event.SuppressedFlapping, f.rule.flapping.text()}]), func(a *alert) bool {

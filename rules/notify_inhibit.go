@@ -93,7 +93,7 @@ func (e *Engine) uninhibit(a *alert) {
 			delete(e.desk.sources, k)
 		}
 	}
-	m := mute{event.SuppressedInhibit, a.id}
+	m := mute{event.SuppressedInhibit, a.notice.id}
 	if len(e.desk.muted[m]) > 0 {
 		e.desk.end(m)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"weir/ingest/event"
 )
 
 // ErrOldSnapshot is wrapped by Restore's error for a snapshot of an earlier
@@ -269,7 +271,7 @@ func (e *Engine) restoreEntry(in *restoring) error {
 
 func (e *Engine) restoreAlert(en *entry, r *reader) error {
 	id := r.text()
-	a, err := r.alert()
+	a, err := r.alert(en.last.event)
 	if err != nil || r.err != nil {
 		return err
 	}
@@ -296,27 +298,37 @@ func (e *Engine) restoreAlert(en *entry, r *reader) error {
 	return nil
 }
 
-// alert reads what appendAlert wrote behind the rule.
-func (r *reader) alert() (*alert, error) {
-	a := &alert{phase: phase(r.byte()), past: r.byte() == 1, active: r.varint(), starts: r.varint(), cleared: r.varint(), deadline: r.varint(), id: r.text()}
-	if labels := r.labels(); len(labels) > 0 || a.phase != pending {
-		a.labels = labels
+// alert reads what appendAlert wrote behind the rule. latest is the latest event
+// of its entry.
+func (r *reader) alert(latest []byte) (*alert, error) {
+	a := &alert{phase: phase(r.byte()), past: r.byte() == 1, active: r.varint()}
+	n := notice{starts: r.varint(), cleared: r.varint()}
+	a.deadline = r.varint()
+	n.id = r.text()
+	if count := r.count(2); count > 0 || a.phase != pending {
+		n.labels = r.texts(count)
 	}
-	a.event = bytes.Clone(r.bytes(r.uvarint()))
+	speaks := r.bytes(r.uvarint())
+	var said *event.Value
 	if r.byte() == 1 {
 		v := r.value()
-		a.said = &v
+		said = &v
 	}
+	r.notice(&n)
 	a.notice = unnoticed
-	if n := r.notice(); a.phase != pending {
+	if a.phase != pending {
 		kept := n
 		a.notice = &kept
 	}
 	if r.err != nil {
 		return a, nil
 	}
-	if err := checkCause(a.event); err != nil {
+	if a.phase == pending && said == nil && len(latest) > 0 && bytes.Equal(speaks, latest) {
+		return a, nil
+	}
+	if err := checkCause(speaks); err != nil {
 		return nil, fmt.Errorf("the event of an alert: %w", err)
 	}
+	a.own = &spoken{event: bytes.Clone(speaks), said: said}
 	return a, nil
 }

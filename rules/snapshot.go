@@ -289,14 +289,14 @@ func appendAlert(b []byte, a *alert) []byte {
 	b = appendText(b, a.rs.rule.id)
 	b = append(b, byte(a.phase), flag(a.past))
 	b = binary.AppendVarint(b, a.active)
-	b = binary.AppendVarint(b, a.starts)
-	b = binary.AppendVarint(b, a.cleared)
+	b = binary.AppendVarint(b, a.notice.starts)
+	b = binary.AppendVarint(b, a.notice.cleared)
 	b = binary.AppendVarint(b, a.deadline)
-	b = appendText(b, a.id)
-	b = appendLabels(b, a.labels)
-	b = append(appendText(b, a.event), flag(a.said != nil))
-	if a.said != nil {
-		b = appendValue(b, *a.said)
+	b = appendText(b, a.notice.id)
+	b = appendLabels(b, a.notice.labels)
+	b = append(appendText(b, a.bytes()), flag(a.said() != nil))
+	if v := a.said(); v != nil {
+		b = appendValue(b, *v)
 	}
 	return appendNotice(b, a.notice)
 }

@@ -149,21 +149,21 @@ func (e *Engine) Active() []Status {
 	alerts := e.sorted()
 	all := make([]Status, 0, len(alerts))
 	for _, a := range alerts {
-		s := Status{ID: a.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.en.key, Labels: a.labels, Active: utc(a.active)}
+		s := Status{ID: a.notice.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.en.key, Labels: a.notice.labels, Active: utc(a.active)}
 		if a.phase == pending {
 			s.State = event.Pending
 		} else {
-			s.StartsAt = utc(a.starts)
+			s.StartsAt = utc(a.notice.starts)
 			s.notices(e, a)
 		}
 		if a.phase == clearing {
-			s.Clearing = utc(a.cleared)
+			s.Clearing = utc(a.notice.cleared)
 		}
 		if a.deadline != never {
 			s.Due = utc(a.deadline)
 		}
-		if at, ev, err := decodeCause(a.event); err == nil {
-			s.Event = describe(cause{at, &ev})
+		if c, err := e.cause(a); err == nil {
+			s.Event = describe(c)
 		}
 		all = append(all, s)
 	}

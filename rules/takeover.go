@@ -67,7 +67,12 @@ func (e *Engine) takeOver(payload []byte, emit func(Derived)) {
 	e.inheritDesk(emit)
 	e.armAbsent()
 	for _, sp := range e.spaces {
-		sp.each(e.settleEntry)
+		sp.each(func(en *entry) {
+			for _, a := range en.alerts {
+				en.unite(a)
+			}
+			e.settleEntry(en)
+		})
 	}
 	e.pass(after(e.now, 1), emit)
 }
@@ -166,6 +171,7 @@ func (e *Engine) inherit(old *Engine) {
 			for _, a := range slices.Clone(en.alerts) {
 				rs := e.rules[e.set.byID[a.rs.rule.id].index]
 				to := e.successor(rs.space, en)
+				en.part(a)
 				a.rs, a.en = rs, to
 				a.arm()
 				if a.deadline != never {

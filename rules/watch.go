@@ -305,12 +305,12 @@ func (e *Engine) changed(a *alert, state string, at int64) {
 	if w == nil || e.scratch || !w.is(a.rs, a.en) {
 		return
 	}
-	s := Seen{What: SeenState, At: utc(at), Log: utc(e.now), State: state, ID: a.id, Since: utc(a.active), History: a.en.clock.past || a.en.clock.historic}
+	s := Seen{What: SeenState, At: utc(at), Log: utc(e.now), State: state, ID: a.notice.id, Since: utc(a.active), History: a.en.clock.past || a.en.clock.historic}
 	if (state == event.Pending || state == StateClearing) && a.deadline != never {
 		s.Due = utc(a.deadline)
 	}
-	if at, ev, err := decodeCause(a.event); err == nil && at.Seq != 0 {
-		s.Event = describe(cause{at, &ev})
+	if c, err := e.cause(a); err == nil && c.at.Seq != 0 {
+		s.Event = describe(c)
 	}
 	w.tell(s)
 }
