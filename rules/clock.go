@@ -45,13 +45,13 @@ type clock struct {
 	past     bool   // it is that of history uploaded behind the device's watermark
 	epoch    uint32 // of the snapshot that it, its entry and its history are in, see saving
 	entry    *entry // in the space by device
-	back     *clock // of history behind the watermark, while that is uploaded
 	stream   stream // the first, if there was one; see streams
 	rest     *rest  // nil as long as it says nothing
 }
 
 // rest is what few clocks have.
 type rest struct {
+	back    *clock      // of history behind the watermark, while that is uploaded
 	streams []stream    // all but the first
 	held    []heldEvent // see hold
 	drift   *drift      // how its history comes, if its latest event is that
@@ -253,6 +253,21 @@ func (c *clock) addStream(s stream) {
 	r.streams = append(r.streams, s)
 }
 
+// back returns the clock of history behind the watermark, nil if none is
+// uploaded.
+func (c *clock) back() *clock {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest.back
+}
+
+func (c *clock) setBack(b *clock) {
+	if c.rest != nil || b != nil {
+		c.others().back = b
+	}
+}
+
 // others returns the rest of the clock, a new one if there is none.
 func (c *clock) others() *rest {
 	if c.rest == nil {
@@ -317,10 +332,11 @@ func (c *clock) pass(id, mark uint32, at int64) bool {
 // backfill finds the place of an event that is far behind the device's
 // watermark: in the history that is being uploaded, which has a clock of its own.
 func (c *clock) backfill(streamID, mark uint32, at, now int64) (*clock, int64, verdict) {
-	if c.back == nil {
-		c.back = &clock{device: c.device, past: true, time: at}
+	b := c.back()
+	if b == nil {
+		b = &clock{device: c.device, past: true, time: at}
+		c.setBack(b)
 	}
-	b := c.back
 	if !b.pass(streamID, mark, at) {
 		return b, at, late
 	}

@@ -38,7 +38,7 @@ func (t *telling) variable(name string) event.Value {
 	case "alert.group":
 		return event.StringValue(t.alert.rs.rule.group)
 	case "alert.key":
-		return event.StringValue(t.alert.en.key)
+		return event.StringValue(t.alert.en.key())
 	case "alert.id":
 		return event.StringValue(t.alert.notice.id)
 	case "alert.state":
@@ -70,7 +70,7 @@ func (e *Engine) transition(a *alert, state string, at int64, c cause, notice st
 		}
 		a.notice.labels = labels
 	}
-	key := a.en.key
+	key := a.en.key()
 	fact := &event.Alert{
 		ID: a.notice.id, State: state, Rule: r.id, Key: key,
 		Labels: maps.Clone(a.notice.labels), Annotations: make(map[string]string, len(r.annotations)),
@@ -223,7 +223,7 @@ func (e *Engine) record(rs *ruleState, en *entry, c cause, at int64, timed bool,
 		key, _ = rs.space.keyOf(e.set, c.ev)
 		fact.Tags = e.byTags(rs.space, c.ev, &fact)
 	default:
-		key = en.key
+		key = en.key()
 		fact.Tags = e.byTags(rs.space, c.ev, &fact)
 	}
 	if timed {

@@ -48,7 +48,7 @@ func (c *clock) idle(now int64) bool {
 	if c.armed || c.needed() {
 		return false
 	}
-	b := c.back
+	b := c.back()
 	return b == nil || !b.needed() && now-b.seen > closeAfter
 }
 

@@ -166,7 +166,7 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 	a.rs.stats.Pending--
 	a.rs.stats.Firing++
 	a.keep(c)
-	a.notice.id = incident(a.rs.rule, a.en.key, at, e.begin(a.en, a.rs.rule.id, at))
+	a.notice.id = incident(a.rs.rule, a.en.key(), at, e.begin(a.en, a.rs.rule.id, at))
 	// What an event shows to have been due long before it is history too: if it is still so, that is told.
 	long := !e.still && a.en.clock.time-at > BackfillAfter
 	a.past = (a.en.clock.historic || long) && !a.rs.rule.past
@@ -178,20 +178,21 @@ func (e *Engine) fire(a *alert, at int64, c cause, emit func(Derived)) {
 
 // begin counts the incidents of a rule that began at a time before this one.
 func (e *Engine) begin(en *entry, rule string, at int64) int {
-	en.starts = slices.DeleteFunc(en.starts, func(s start) bool { return s.time < en.clock.time && s.time < at })
-	for i := range en.starts {
-		if s := &en.starts[i]; s.rule == rule && s.time == at {
+	m := en.others()
+	m.starts = slices.DeleteFunc(m.starts, func(s start) bool { return s.time < en.clock.time && s.time < at })
+	for i := range m.starts {
+		if s := &m.starts[i]; s.rule == rule && s.time == at {
 			s.n++
 			return s.n
 		}
 	}
 	n := 0
 	for _, b := range e.begun { // under the set before
-		if b.rule == rule && b.key == en.key && b.time == at {
+		if b.rule == rule && b.key == en.key() && b.time == at {
 			n = b.n + 1
 		}
 	}
-	en.starts = append(en.starts, start{rule, at, n})
+	m.starts = append(m.starts, start{rule, at, n})
 	return n
 }
 
@@ -263,7 +264,7 @@ func (e *Engine) sorted() []*alert {
 		sp.each(func(en *entry) { all = append(all, en.alerts...) })
 	}
 	slices.SortFunc(all, func(a, b *alert) int {
-		return cmp.Or(cmp.Compare(a.rs.rule.index, b.rs.rule.index), cmp.Compare(a.en.key, b.en.key),
+		return cmp.Or(cmp.Compare(a.rs.rule.index, b.rs.rule.index), cmp.Compare(a.en.key(), b.en.key()),
 			cmp.Compare(flag(a.en.clock.past), flag(b.en.clock.past)))
 	})
 	return all

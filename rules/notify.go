@@ -60,7 +60,7 @@ func newDesk() desk {
 
 // compareAlerts is an order of alerts that is the same in every run.
 func compareAlerts(a, b *alert) int {
-	return cmp.Or(cmp.Compare(a.rs.rule.id, b.rs.rule.id), cmp.Compare(a.en.key, b.en.key), cmp.Compare(flag(a.en.clock.past), flag(b.en.clock.past)))
+	return cmp.Or(cmp.Compare(a.rs.rule.id, b.rs.rule.id), cmp.Compare(a.en.key(), b.en.key()), cmp.Compare(flag(a.en.clock.past), flag(b.en.clock.past)))
 }
 
 // decide finds out whether anybody is told of a transition, and notes it.
@@ -141,10 +141,10 @@ func (n *facets) lookup(name string) (string, bool) {
 	case "rule":
 		return r.id, true
 	case "key":
-		return n.a.en.key, true
+		return n.a.en.key(), true
 	case "device":
 		if n.a.en.space.device {
-			return n.a.en.key, true
+			return n.a.en.key(), true
 		}
 		if !n.a.en.space.devices {
 			return "", false

@@ -115,7 +115,7 @@ func (e *Engine) setAlarm(a *alert) {
 			at = min(at, after(n.first, int64(r.escalate[n.escalated].after)))
 		}
 	}
-	n.alarm.kind, n.alarm.rule, n.alarm.key, n.alarm.past, n.alarm.alert = alarmAlert, r.id, a.en.key, a.en.clock.past, a
+	n.alarm.kind, n.alarm.rule, n.alarm.key, n.alarm.past, n.alarm.alert = alarmAlert, r.id, a.en.key(), a.en.clock.past, a
 	e.ringAt(&n.alarm, at)
 }
 

@@ -20,7 +20,7 @@ func (f *flapping) text() string { return fmt.Sprintf("fired %d times within %v"
 
 type flapKey struct{ rule, key string }
 
-func flapKeyOf(a *alert) flapKey { return flapKey{a.rs.rule.id, a.en.key} }
+func flapKeyOf(a *alert) flapKey { return flapKey{a.rs.rule.id, a.en.key()} }
 
 // flap is how often the alert of a rule and a key fired lately. Its times are
 // log times, ns.
@@ -44,7 +44,7 @@ func (e *Engine) flapped(a *alert) {
 	}
 	f := e.desk.flaps[flapKeyOf(a)]
 	if f == nil {
-		f = newFlap(r, a.en.key)
+		f = newFlap(r, a.en.key())
 		e.desk.flaps[flapKeyOf(a)] = f
 	}
 	from := e.now - int64(r.flapping.within)
@@ -71,13 +71,13 @@ func (e *Engine) stir(f *flap) {
 
 // keep remembers an alert that was resolved without a word.
 func (f *flap) keep(a *alert, ends int64) {
-	f.open, f.ends = detached(a, a.en.space, a.en.key), ends
+	f.open, f.ends = detached(a, a.en.space, a.en.key()), ends
 }
 
 // detached returns a copy of an alert that is in no entry any more.
 func detached(a *alert, sp *space, key string) *alert {
 	return &alert{
-		rs: a.rs, en: &entry{space: sp, key: key, clock: &clock{device: key}, next: never, at: -1},
+		rs: a.rs, en: newEntry(sp, &clock{device: key}, key),
 		phase: firing, active: a.active, deadline: never, own: &spoken{event: slices.Clone(a.own.event)},
 		notice: &notice{starts: a.notice.starts, id: a.notice.id, labels: maps.Clone(a.notice.labels), told: true, escalated: a.notice.escalated},
 	}

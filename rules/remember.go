@@ -125,7 +125,7 @@ func (e *Engine) recall(en *entry, m *memory) cause {
 	}
 	ev := &event.Event{}
 	if en.space.device {
-		ev.Device = en.key
+		ev.Device = en.key()
 	}
 	return cause{ev: ev}
 }
@@ -136,7 +136,7 @@ func (e *Engine) recallFor(en *entry, rs *ruleState, last cause) cause {
 	if !rs.mixed {
 		return last
 	}
-	for _, m := range en.mixed {
+	for _, m := range en.mixed() {
 		if m.rs == rs {
 			return e.recall(en, &m.memory)
 		}
@@ -146,13 +146,13 @@ func (e *Engine) recallFor(en *entry, rs *ruleState, last cause) cause {
 
 // memoryOf returns what an entry remembers for a rule.
 func (en *entry) memoryOf(rs *ruleState) *ruleMemory {
-	for _, m := range en.mixed {
+	for _, m := range en.mixed() {
 		if m.rs == rs {
 			return m
 		}
 	}
-	m := &ruleMemory{rs: rs}
-	en.mixed = append(en.mixed, m)
+	m, more := &ruleMemory{rs: rs}, en.others()
+	more.mixed = append(more.mixed, m)
 	return m
 }
 

@@ -137,23 +137,24 @@ func (e *Engine) restoreClock(in *restoring) error {
 	c := l.clocks[read.device]
 	switch {
 	case c == nil:
-		read.back = back
+		read.setBack(back)
 		l.add(read)
 		return nil
 	case !in.awaited[c]:
 		return fmt.Errorf("there are two clocks of %q", read.device)
-	case c.back != nil && back == nil:
+	case c.back() != nil && back == nil:
 		return fmt.Errorf("the clock of %q has no history", read.device)
 	}
 	delete(in.awaited, c)
-	if c.back != nil {
-		delete(in.awaited, c.back)
-		back.entry = c.back.entry
-		back.takeEntries(c.back)
-		*c.back = *back
-		back = c.back
+	if was := c.back(); was != nil {
+		delete(in.awaited, was)
+		back.entry = was.entry
+		back.takeEntries(was)
+		*was = *back
+		back = was
 	}
-	read.entry, read.back, read.epoch = c.entry, back, c.epoch
+	read.setBack(back)
+	read.entry, read.epoch = c.entry, c.epoch
 	read.device = c.device
 	read.takeEntries(c)
 	*c = *read
@@ -178,11 +179,13 @@ func (in *restoring) clockOf(l *lane, device string, past bool) *clock {
 	if !past {
 		return c
 	}
-	if c.back == nil {
-		c.back = &clock{device: c.device, past: true}
-		in.awaited[c.back] = true
+	back := c.back()
+	if back == nil {
+		back = &clock{device: c.device, past: true}
+		c.setBack(back)
+		in.awaited[back] = true
 	}
-	return c.back
+	return back
 }
 
 // restoreEntry reads one entry. restoreRecords reports an error of the reader.
@@ -214,7 +217,8 @@ func (e *Engine) restoreEntry(in *restoring) error {
 	en := sp.obtain(c, key)
 	en.clock = c
 	for range in.count(3) {
-		en.starts = append(en.starts, start{rule: in.text(), time: in.varint(), n: int(in.uvarint())})
+		m := en.others()
+		m.starts = append(m.starts, start{rule: in.text(), time: in.varint(), n: int(in.uvarint())})
 	}
 	if last := in.bytes(in.uvarint()); len(last) > 0 {
 		if err := checkCause(last); err != nil {
@@ -287,7 +291,7 @@ func (e *Engine) restoreAlert(en *entry, r *reader) error {
 	}
 	a.rs = e.rules[rule.index]
 	if a.rs.space != en.space || en.alert(a.rs) != nil {
-		return fmt.Errorf("it holds two alerts of %s for %q", id, en.key)
+		return fmt.Errorf("it holds two alerts of %s for %q", id, en.key())
 	}
 	en.add(a)
 	if a.phase == pending {

@@ -52,7 +52,7 @@ func (e *Engine) Snapshot() ([]byte, error) {
 	}
 	for _, sp := range e.spaces {
 		entries := slices.SortedFunc(slices.Values(sp.all), func(a, b *entry) int {
-			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(flag(a.clock.past), flag(b.clock.past)))
+			return cmp.Or(cmp.Compare(a.key(), b.key()), cmp.Compare(flag(a.clock.past), flag(b.clock.past)))
 		})
 		for _, en := range entries {
 			b = s.entry(b, en)
@@ -225,15 +225,16 @@ func (s *saving) clock(b []byte, l *lane, c *clock) []byte {
 	b = binary.AppendUvarint(b, uint64(l.index))
 	b = appendText(b, c.device)
 	b = c.appendBinary(b)
-	b = append(b, flag(c.back != nil))
-	if c.back != nil {
-		b = c.back.appendBinary(b)
+	back := c.back()
+	b = append(b, flag(back != nil))
+	if back != nil {
+		b = back.appendBinary(b)
 	}
 	if c.entry != nil {
 		b = s.entry(b, c.entry)
 	}
-	if c.back != nil && c.back.entry != nil {
-		b = s.entry(b, c.back.entry)
+	if back != nil && back.entry != nil {
+		b = s.entry(b, back.entry)
 	}
 	return b
 }
@@ -252,21 +253,21 @@ func (s *saving) end(b []byte) []byte {
 }
 
 func appendEntry(b []byte, en *entry) []byte {
-	b = appendText(b, en.key)
+	b = appendText(b, en.key())
 	b = append(b, flag(en.clock.past))
 	b = appendText(b, en.clock.device)
 	if !en.space.devices {
 		b = en.clock.appendBinary(b)
 	}
-	b = binary.AppendUvarint(b, uint64(len(en.starts)))
-	for _, s := range en.starts {
+	b = binary.AppendUvarint(b, uint64(len(en.starts())))
+	for _, s := range en.starts() {
 		b = appendText(b, s.rule)
 		b = binary.AppendVarint(b, s.time)
 		b = binary.AppendUvarint(b, uint64(s.n))
 	}
 	b = appendText(b, en.last.event)
-	b = binary.AppendUvarint(b, uint64(len(en.mixed)))
-	for _, m := range en.mixed {
+	b = binary.AppendUvarint(b, uint64(len(en.mixed())))
+	for _, m := range en.mixed() {
 		b = appendText(appendText(b, m.rs.rule.id), m.event)
 	}
 	b = binary.AppendUvarint(b, uint64(len(en.cells)))

@@ -31,19 +31,24 @@ const never = int64(math.MaxInt64)
 // entry is what a space knows about one key.
 type entry struct {
 	space  *space
-	key    string
 	clock  *clock // of the device; a group's own
 	alerts []*alert
 	cells  []known // in the order of their slots; those that something was fed
 	last   memory  // the latest event; only if there are cells
+	more   *more   // by device nil as long as it says nothing
+	next   int64   // the earliest deadline of alerts and cells, in the time of the clock
+	due    int64   // when the entry is to be looked at in silence, log time
+	at     int32   // index in Engine.schedule, -1 if it is not there
+	epoch  uint32  // of the snapshot that it is in, see saving; by device its clock's counts
+}
+
+// more is what few entries have, and those that are not by device.
+type more struct {
+	key    string // not by device
+	place  int32  // in space.all, not by device
+	turn   int32  // in clock.rest.entries, not by device
 	mixed  []*ruleMemory
-	next   int64 // the earliest deadline of alerts and cells, in the time of the clock
-	due    int64 // when the entry is to be looked at in silence, log time
-	at     int32 // index in Engine.schedule, -1 if it is not there
 	starts []start
-	place  int32  // in space.all
-	turn   int32  // in clock.rest.entries
-	epoch  uint32 // of the snapshot that it is in, see saving; by device its clock's counts
 }
 
 // known is a cell of an entry.
@@ -123,25 +128,62 @@ func (s *space) obtain(c *clock, key string) *entry {
 	if en := s.lookup(c, key); en != nil {
 		return en
 	}
-	en := &entry{space: s, clock: c, at: -1, next: never}
+	en := newEntry(s, c, key)
 	if s.device {
-		en.key = c.device
 		c.entry = en
 		return en
 	}
-	en.key = strings.Clone(key)
 	if !s.devices {
-		en.clock = &clock{device: en.key, time: math.MinInt64}
+		en.clock = &clock{device: en.key(), time: math.MinInt64}
 	}
 	if s.devices {
 		rest := c.others()
-		en.turn = int32(len(rest.entries))
+		en.more.turn = int32(len(rest.entries))
 		rest.entries = append(rest.entries, en)
 	}
-	en.epoch, en.place = s.lane.epoch, int32(len(s.all))
+	en.epoch, en.more.place = s.lane.epoch, int32(len(s.all))
 	s.all = append(s.all, en)
-	s.entries[s.entryKey(c, en.key)] = en
+	s.entries[s.entryKey(c, en.key())] = en
 	return en
+}
+
+// newEntry returns an entry that is in no place yet.
+func newEntry(s *space, c *clock, key string) *entry {
+	en := &entry{space: s, clock: c, at: -1, next: never}
+	if !s.device {
+		en.more = &more{key: strings.Clone(key)}
+	}
+	return en
+}
+
+func (en *entry) key() string {
+	if en.space.device {
+		return en.clock.device
+	}
+	return en.more.key
+}
+
+// others returns more of the entry, a new one if there is none.
+func (en *entry) others() *more {
+	if en.more == nil {
+		en.more = new(more)
+	}
+	return en.more
+}
+
+func (en *entry) mixed() []*ruleMemory {
+	if en.more == nil {
+		return nil
+	}
+	return en.more.mixed
+}
+
+// starts returns the incidents that began at the latest time, or lately.
+func (en *entry) starts() []start {
+	if en.more == nil {
+		return nil
+	}
+	return en.more.starts
 }
 
 // remove forgets an entry.
@@ -152,16 +194,16 @@ func (s *space) remove(en *entry) {
 	}
 	if s.devices {
 		all := en.clock.rest.entries
-		last := len(all) - 1
-		all[en.turn] = all[last]
-		all[en.turn].turn = en.turn
+		last, turn := len(all)-1, en.more.turn
+		all[turn] = all[last]
+		all[turn].more.turn = turn
 		all[last] = nil
 		en.clock.rest.entries = all[:last]
 	}
-	delete(s.entries, s.entryKey(en.clock, en.key))
-	last := len(s.all) - 1
-	s.all[en.place] = s.all[last]
-	s.all[en.place].place = en.place
+	delete(s.entries, s.entryKey(en.clock, en.key()))
+	last, place := len(s.all)-1, en.more.place
+	s.all[place] = s.all[last]
+	s.all[place].more.place = place
 	s.all[last] = nil
 	s.all = s.all[:last]
 }
@@ -179,8 +221,8 @@ func (s *space) each(f func(*entry)) {
 		if c.entry != nil {
 			f(c.entry)
 		}
-		if c.back != nil && c.back.entry != nil {
-			f(c.back.entry)
+		if b := c.back(); b != nil && b.entry != nil {
+			f(b.entry)
 		}
 	}
 }
@@ -261,7 +303,7 @@ func (en *entry) idle() bool {
 			return false
 		}
 	}
-	for _, s := range en.starts {
+	for _, s := range en.starts() {
 		if s.time >= en.clock.time {
 			return false
 		}
@@ -362,8 +404,8 @@ func (h schedule) Less(i, j int) bool {
 	if a.space != b.space {
 		return a.space.index < b.space.index
 	}
-	if a.key != b.key {
-		return a.key < b.key
+	if x, y := a.key(), b.key(); x != y {
+		return x < y
 	}
 	return !a.clock.past && b.clock.past
 }

@@ -149,7 +149,7 @@ func (e *Engine) Active() []Status {
 	alerts := e.sorted()
 	all := make([]Status, 0, len(alerts))
 	for _, a := range alerts {
-		s := Status{ID: a.notice.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.en.key, Labels: a.notice.labels, Active: utc(a.active)}
+		s := Status{ID: a.notice.id, State: event.Firing, Rule: a.rs.rule.id, Key: a.en.key(), Labels: a.notice.labels, Active: utc(a.active)}
 		if a.phase == pending {
 			s.State = event.Pending
 		} else {

@@ -93,9 +93,9 @@ func (e *Engine) rememberStarts() {
 	e.begun = slices.DeleteFunc(e.begun, func(b begun) bool { return e.now-b.seen > begunFor })
 	for _, sp := range e.spaces {
 		sp.each(func(en *entry) {
-			for _, s := range en.starts {
+			for _, s := range en.starts() {
 				if s.time >= en.clock.time {
-					e.begun = append(e.begun, begun{strings.Clone(s.rule), en.key, s.time, s.n, e.now})
+					e.begun = append(e.begun, begun{strings.Clone(s.rule), en.key(), s.time, s.n, e.now})
 				}
 			}
 		})
@@ -141,7 +141,7 @@ func (e *Engine) endPasts(emit func(Derived)) {
 	}
 	for _, l := range e.lanes {
 		for _, c := range l.clocks {
-			c.back = nil
+			c.setBack(nil)
 		}
 	}
 }
@@ -178,7 +178,9 @@ func (e *Engine) inherit(old *Engine) {
 					a.deadline = max(a.deadline, to.clock.silent(e.now))
 				}
 				to.add(a)
-				to.starts = en.starts
+				if starts := en.starts(); starts != nil || to.more != nil {
+					to.others().starts = starts
+				}
 				if a.phase == pending {
 					rs.stats.Pending++
 				} else {
@@ -199,7 +201,7 @@ func (e *Engine) inherit(old *Engine) {
 				}
 				to.last.event = slices.Clone(en.last.event)
 			}
-			for _, m := range en.mixed {
+			for _, m := range en.mixed() {
 				if r := e.set.byID[m.rs.rule.id]; r != nil && e.scope.covers(r) && slices.Equal(r.by, m.rs.rule.by) {
 					if rs := e.rules[r.index]; rs.mixed {
 						e.successor(rs.space, en).memoryOf(rs).event = m.event
@@ -230,7 +232,7 @@ func (e *Engine) successor(sp *space, en *entry) *entry {
 			c = sp.lane.add(&clock{device: c.device, time: c.time, seen: c.seen, own: c.own, historic: c.historic, armed: c.armed})
 		}
 	}
-	to := sp.obtain(c, en.key)
+	to := sp.obtain(c, en.key())
 	if !sp.devices && to.clock.time == none {
 		to.clock = en.clock
 	}
@@ -296,7 +298,7 @@ func (e *Engine) rebuild(fresh []*cellSpec) {
 				if to.last.event == nil {
 					to.last.event = en.last.event
 				}
-				for _, m := range en.mixed {
+				for _, m := range en.mixed() {
 					rs := e.rules[m.rs.rule.index]
 					if !slices.Contains(rs.rule.cells, spec) {
 						continue

@@ -90,11 +90,13 @@ func (e *Engine) endPast(en *entry, emit func(Derived)) {
 	for i := range en.cells {
 		en.cells[i].cell = nil
 	}
-	en.starts = nil
+	if en.more != nil {
+		en.more.starts = nil
+	}
 	back := en.clock
 	e.settleEntry(en)
-	if c := en.space.lane.clocks[back.device]; c != nil && c.back == back {
-		c.back = nil
+	if c := en.space.lane.clocks[back.device]; c != nil && c.back() == back {
+		c.setBack(nil)
 	}
 }
 

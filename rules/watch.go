@@ -104,7 +104,7 @@ func (w *watch) of(e *Engine) *ruleState {
 }
 
 func (w *watch) is(rs *ruleState, en *entry) bool {
-	return rs.rule.id == w.rule && en != nil && en.key == w.key
+	return rs.rule.id == w.rule && en != nil && en.key() == w.key
 }
 
 // about reports whether an event has the key, and what of the rule's match it
@@ -150,7 +150,7 @@ func (w *watch) late(e *Engine, rs *ruleState, at int64, c cause) {
 
 // fed is told of an event that a cell was given.
 func (w *watch) fed(e *Engine, spec *cellSpec, en *entry, at int64, c cause) {
-	if en.key != w.key || !contains(spec.rules, w.rule) {
+	if en.key() != w.key || !contains(spec.rules, w.rule) {
 		return
 	}
 	s := SeenSample{Position: c.at, Time: utc(at)}
@@ -201,7 +201,7 @@ func (w *watch) evaluated(e *Engine, rs *ruleState, en *entry, at int64, c cause
 		if key, ok := rs.space.keyOf(e.set, c.ev); !ok || key != w.key {
 			return
 		}
-	} else if en.key != w.key {
+	} else if en.key() != w.key {
 		return
 	}
 	r := rs.rule
