@@ -73,7 +73,7 @@ type function struct {
 func (s *cellSpec) newCell() cell {
 	switch s.kind {
 	case windowKind:
-		return &windowCell{spec: s, w: window.New(&s.window)}
+		return &windowCell{spec: s, w: *window.New(&s.window)}
 	case absentKind:
 		return &absentCell{spec: s}
 	case sequenceKind:
@@ -90,7 +90,7 @@ func (s *cellSpec) newCell() cell {
 // windowCell is a window of samples.
 type windowCell struct {
 	spec *cellSpec
-	w    *window.Window
+	w    window.Window
 }
 
 func (c *windowCell) feed(s *expression.Scope, at int64) bool {
@@ -120,12 +120,12 @@ func (c *windowCell) restore(r *reader) {
 	if r.err != nil {
 		return
 	}
-	w, rest, err := window.Decode(&c.spec.window, r.b)
+	rest, err := c.w.Decode(r.b)
 	if err != nil {
 		r.fail()
 		return
 	}
-	c.w, r.b = w, rest
+	r.b = rest
 }
 
 // absentCell knows when something was heard last.

@@ -130,24 +130,34 @@ var (
 // a Whole window that was not asked for what s needs cannot be read, as it has no
 // samples to make up for it.
 func Decode(s *Spec, b []byte) (w *Window, rest []byte, err error) {
+	w = New(s)
+	if rest, err = w.Decode(b); err != nil {
+		return nil, b, err
+	}
+	return w, rest, nil
+}
+
+// Decode is the function Decode for a window that is there: it holds then that
+// and nothing else. After an error it is of no use.
+func (w *Window) Decode(b []byte) (rest []byte, err error) {
+	*w = Window{spec: w.spec, now: math.MinInt64}
 	r := reader{b: b}
 	if v := r.byte(); r.err == nil && v != codecVersion {
-		return nil, b, fmt.Errorf("decode window: version %d, want %d", v, codecVersion)
+		return b, fmt.Errorf("decode window: version %d, want %d", v, codecVersion)
 	}
-	if m := Mode(r.byte()); r.err == nil && m != s.Mode {
-		return nil, b, fmt.Errorf("decode window: mode %d, want %d", m, s.Mode)
+	if m := Mode(r.byte()); r.err == nil && m != w.spec.Mode {
+		return b, fmt.Errorf("decode window: mode %d, want %d", m, w.spec.Mode)
 	}
-	w = New(s)
 	w.now = r.varint()
-	if s.Mode == Whole {
+	if w.spec.Mode == Whole {
 		r.whole(w)
 	} else {
 		r.samples(w)
 	}
 	if r.err != nil {
-		return nil, b, fmt.Errorf("decode window: %w", r.err)
+		return b, fmt.Errorf("decode window: %w", r.err)
 	}
-	return w, r.b, nil
+	return r.b, nil
 }
 
 // reader reads what AppendBinary wrote. After the first error it returns zeros.

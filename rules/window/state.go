@@ -50,6 +50,9 @@ func (st *state) clear() {
 	st.samples.clear()
 	st.sum.clear()
 	*st = state{samples: st.samples, sum: st.sum, needed: st.needed}
+	if st.changes != 0 || st.resets != 0 { // else it may be shared
+		st.changes, st.resets = 0, 0
+	}
 	if st.texts != nil {
 		st.texts = nil
 	}

@@ -27,8 +27,6 @@ type state struct {
 
 	entered int // samples that count; those behind are still to come
 	numbers int // of those that entered
-	changes int
-	resets  int
 	sum     exact
 	*needed
 }
@@ -37,6 +35,8 @@ type state struct {
 type needed struct {
 	summed, changing bool
 
+	changes  int
+	resets   int
 	squares  *exact
 	times    *times
 	min, max *deque
