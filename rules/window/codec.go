@@ -252,18 +252,43 @@ func (r *reader) value() event.Value {
 
 func (r *reader) samples(w *Window) {
 	n := r.count(9)
-	var t int64
-	for i := 0; i < n && r.err == nil; i++ {
-		d := r.uvarint()
-		next := int64(uint64(t) + d)
-		if i > 0 && next < t {
-			r.fail(errValue)
+	var buf [64]sample
+	if ahead := *r; w.spec.Mode != Counted || n <= w.spec.N {
+		if all, ok := ahead.numbers(buf[:0], n); ok {
+			*r = ahead
+			w.fill(all)
+			return
 		}
-		t = next
+	}
+	for t, i := int64(0), 0; i < n && r.err == nil; i++ {
+		t = r.time(t, i == 0)
 		if v := r.value(); r.err == nil {
 			w.Add(t, v)
 		}
 	}
+}
+
+// numbers appends n samples to all, and reports false if some are none of
+// numbers.
+func (r *reader) numbers(all []sample, n int) ([]sample, bool) {
+	for t, i := int64(0), 0; i < n; i++ {
+		t = r.time(t, i == 0)
+		x := r.float(maxNumber)
+		if r.err != nil {
+			return nil, false
+		}
+		all = append(all, sample{t, math.Float64bits(x)})
+	}
+	return all, true
+}
+
+// time reads a sample's time, that of the one before being t.
+func (r *reader) time(t int64, first bool) int64 {
+	next := int64(uint64(t) + r.uvarint())
+	if !first && next < t {
+		r.fail(errValue)
+	}
+	return next
 }
 
 func (r *reader) whole(w *Window) {

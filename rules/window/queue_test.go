@@ -80,7 +80,8 @@ func TestQueuesTakeLittle(t *testing.T) {
 		number float64
 		want   int // bytes a sample
 	}{
-		{"tenths over minutes", 10e9, 0.1, 9}, {"tenths within a second", 1e6, 0.1, 8}, {"tenths over hours", 100e9, 0.1, 10},
+		{"tenths over minutes", 10e9, 0.1, 7}, {"tenths within a second", 1e6, 0.1, 6}, {"tenths over hours", 100e9, 0.1, 8},
+		{"thousands over minutes", 10e9, 1000, 9},
 		{"any number over minutes", 10e9, 1.0 / 3, 13}, {"any number over a century", 86400e9 * 365, 1.0 / 3, 16},
 		{"positions", 10e9, 1e-6, 9},
 	} {

@@ -119,13 +119,7 @@ func (w *Window) Add(t int64, v event.Value) {
 	if t < from || w.spec.Mode == Counted && w.full() && t < w.state.samples.time(0) {
 		return
 	}
-	if w.state == nil {
-		w.state, _ = w.spec.pool().Get().(*state)
-		if w.state == nil {
-			w.state = newState(w.spec)
-		}
-	}
-	st := w.state
+	st := w.obtain()
 	s := sample{t: t, bits: math.Float64bits(x)}
 	if isText {
 		s.bits = textBits | uint64(st.obtainTexts().take(v.Text()))
@@ -146,6 +140,43 @@ func (w *Window) Add(t int64, v event.Value) {
 	if w.spec.Mode == Counted && st.samples.len() > w.spec.N {
 		st.leave()
 	}
+}
+
+// fill takes numbers in the order of time into an empty window: as Add does one
+// by one, but it makes room for all of them at once.
+func (w *Window) fill(all []sample) {
+	from, to := w.bounds(w.now)
+	for len(all) > 0 && all[0].t < from {
+		all = all[1:]
+	}
+	if len(all) == 0 {
+		return
+	}
+	var m measure
+	for _, s := range all {
+		m.add(s)
+	}
+	st := w.obtain()
+	st.samples.reserve(&m)
+	for _, s := range all {
+		st.samples.insert(st.samples.len(), s)
+	}
+	for _, s := range all {
+		if s.t <= to {
+			st.enter()
+		}
+	}
+}
+
+// obtain returns the state, a new one if there is none.
+func (w *Window) obtain() *state {
+	if w.state == nil {
+		w.state, _ = w.spec.pool().Get().(*state)
+		if w.state == nil {
+			w.state = newState(w.spec)
+		}
+	}
+	return w.state
 }
 
 func (w *Window) full() bool { return w.state != nil && w.state.samples.len() >= w.spec.N }
