@@ -259,9 +259,20 @@ func incident(r *rule, key string, starts int64, ordinal int) string {
 
 // sorted returns all alerts in the order of their rules' ids and their keys.
 func (e *Engine) sorted() []*alert {
+	return e.sortedIf(func(*alert) bool { return true })
+}
+
+// sortedIf is sorted for the alerts of which is is true.
+func (e *Engine) sortedIf(is func(*alert) bool) []*alert {
 	var all []*alert
 	for _, sp := range e.spaces {
-		sp.each(func(en *entry) { all = append(all, en.alerts...) })
+		sp.each(func(en *entry) {
+			for _, a := range en.alerts {
+				if is(a) {
+					all = append(all, a)
+				}
+			}
+		})
 	}
 	slices.SortFunc(all, func(a, b *alert) int {
 		return cmp.Or(cmp.Compare(a.rs.rule.index, b.rs.rule.index), cmp.Compare(a.en.key(), b.en.key()),

@@ -330,10 +330,7 @@ func (e *Engine) rebuildDesk() {
 		f.alarm.pos = 0
 		e.ringAt(&f.alarm, after(f.changed, int64(f.rule.flapping.within)))
 	}
-	for _, a := range e.sorted() {
-		if a.phase == pending {
-			continue
-		}
+	for _, a := range e.sortedIf(func(a *alert) bool { return a.phase != pending }) {
 		d.incidents[a.notice.id] = a
 		e.inhibit(a)
 		if g := d.groups[a.rs.rule.group]; g != nil && a.notice.told {

@@ -51,8 +51,10 @@ func (e *Engine) Restore(snapshot []byte) error {
 	}
 	n.rebuildDesk()
 	for _, sp := range n.spaces {
-		sp.each(n.weigh)
-		sp.each(n.plan) // entries of which nothing is left stay, as they do in an engine that is not restarted
+		sp.each(func(en *entry) {
+			n.weigh(en)
+			n.plan(en) // entries of which nothing is left stay, as they do in an engine that is not restarted
+		})
 	}
 	*e = *n
 	e.bind() // to e, not to n
@@ -83,6 +85,8 @@ func openSnapshot(b []byte) ([]byte, error) {
 type restoring struct {
 	*reader
 	awaited         map[*clock]bool // that an entry refers to
+	lane            *lane           // of the clock that was read last
+	last            *clock          // that: the entries that follow are likely to be of its device
 	clocks, entries uint64
 }
 
@@ -138,7 +142,7 @@ func (e *Engine) restoreClock(in *restoring) error {
 	switch {
 	case c == nil:
 		read.setBack(back)
-		l.add(read)
+		in.lane, in.last = l, l.add(read)
 		return nil
 	case !in.awaited[c]:
 		return fmt.Errorf("there are two clocks of %q", read.device)
@@ -170,10 +174,13 @@ func (c *clock) takeEntries(from *clock) {
 
 // clockOf returns the clock that an entry refers to. It may be one that is
 // still to come.
-func (in *restoring) clockOf(l *lane, device string, past bool) *clock {
-	c := l.clocks[device]
+func (in *restoring) clockOf(l *lane, device []byte, past bool) *clock {
+	c := in.last
+	if in.lane != l || c.device != string(device) {
+		c = l.clocks[string(device)]
+	}
 	if c == nil {
-		c = l.add(&clock{device: device})
+		c = l.add(&clock{device: string(device)})
 		in.awaited[c] = true
 	}
 	if !past {
@@ -196,7 +203,7 @@ func (e *Engine) restoreEntry(in *restoring) error {
 		return fmt.Errorf("there is no space %d", number)
 	}
 	sp := e.spaces[number]
-	key, past, device := in.text(), in.byte() == 1, in.text()
+	name, past, device := in.bytes(in.uvarint()), in.byte() == 1, in.bytes(in.uvarint())
 	var c *clock
 	if sp.devices {
 		if in.err != nil {
@@ -204,11 +211,16 @@ func (e *Engine) restoreEntry(in *restoring) error {
 		}
 		c = in.clockOf(sp.lane, device, past)
 	} else {
-		c = in.clock(device)
+		c = in.clock(string(device))
+	}
+	if in.err != nil {
+		return nil
+	}
+	key := c.device
+	if string(name) != key {
+		key = string(name)
 	}
 	switch {
-	case in.err != nil:
-		return nil
 	case sp.device && key != c.device:
 		return fmt.Errorf("an entry %q is of device %q", key, c.device)
 	case sp.lookup(c, key) != nil:
