@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,14 +70,24 @@ func (l *Log) LoadCursor(ctx context.Context, consumer string, partition int) (C
 	return c, nil
 }
 
-// Cursors returns every cursor there is.
+// cursorSubjects is what the subjects of the cursors' store begin with.
+const cursorSubjects = "$KV.weir_cursors."
+
+// Cursors returns every cursor that can be read.
 func (l *Log) Cursors(ctx context.Context) ([]Cursor, error) {
-	keys, err := l.cursors.ListKeys(ctx)
+	// The keys are taken from the store's index: a listing reads the values, and
+	// waits for good for one that is damaged.
+	stream, err := l.js.Stream(ctx, "KV_weir_cursors")
+	if err != nil {
+		return nil, fmt.Errorf("list the cursors: %w", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(cursorSubjects+">"))
 	if err != nil {
 		return nil, fmt.Errorf("list the cursors: %w", err)
 	}
 	var out []Cursor
-	for k := range keys.Keys() {
+	for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
+		k := strings.TrimPrefix(subject, cursorSubjects)
 		name, part, ok := cutLast(k, ".")
 		n, err := strconv.Atoi(part)
 		if !ok || err != nil {

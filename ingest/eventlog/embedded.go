@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -60,6 +59,7 @@ func startEmbedded(opts server.Options, dir string, log *slog.Logger) (*embedded
 }
 
 func (e *embedded) start() error {
+	prepare(e.opts.StoreDir, e.log)
 	opts := e.opts // the server completes its own copy
 	ns, err := server.NewServer(&opts)
 	if err != nil {
@@ -174,16 +174,21 @@ func (e *embedded) repair(cause error) {
 		return
 	}
 	for _, s := range all {
-		if !strings.HasPrefix(s.name, "KV_") && !strings.HasPrefix(s.name, "OBJ_") {
+		if !besideTheLog(s.name) {
 			continue
 		}
-		index := filepath.Join(e.opts.StoreDir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", s.name, "msgs", "index.db")
-		if err := os.Remove(index); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := forgetIndex(filepath.Join(e.opts.StoreDir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", s.name, "msgs")); err != nil {
 			e.log.Error("a damaged store was not repaired", "store", s.name, "err", err)
 			continue
 		}
 		e.log.Error("a store beside the log is damaged: it is read anew, and what stands behind the damage is dropped", "store", s.name)
 	}
+}
+
+// besideTheLog reports whether a stream holds what is derived from the log, or
+// comes again.
+func besideTheLog(stream string) bool {
+	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "OBJ_")
 }
 
 // reopen shuts the server down and starts it again as soon as that can work.

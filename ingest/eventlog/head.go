@@ -46,6 +46,9 @@ func (p *Partition) findHead(ctx context.Context, furthest Cursor) error {
 			return err
 		}
 	}
+	if furthest.Seq == p.head.Seq { // the last batch may be a marker, which knows no better
+		p.head.Records = max(p.head.Records, furthest.Records)
+	}
 	if last == p.head.Seq {
 		return nil
 	}

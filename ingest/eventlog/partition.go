@@ -64,7 +64,7 @@ type sealed struct {
 // furthest in it.
 func openPartition(ctx context.Context, l *Log, id, count int, furthest Cursor) (*Partition, error) {
 	p := &Partition{
-		log: l, id: id, name: strconv.Itoa(id), subject: fmt.Sprintf("weir.log.%d", id),
+		log: l, id: id, name: strconv.Itoa(id), subject: subjectOf(strconv.Itoa(id)),
 		more: make(chan struct{}), pool: make(chan *sealed, 64),
 	}
 	maxBytes := int64(-1)
@@ -116,6 +116,8 @@ type header struct {
 	from, to           int64
 	crc                uint32
 }
+
+func subjectOf(partition string) string { return "weir.log." + partition }
 
 func parseHeader(h nats.Header) (header, error) {
 	var out header

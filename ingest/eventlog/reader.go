@@ -185,8 +185,15 @@ func (r *Reader) fromLog(ctx context.Context, head Head) (*sealed, error) {
 	if err != nil {
 		return nil, r.damaged(r.next, seq, 0, err.Error())
 	}
-	if h.count == 0 {
-		return nil, nil // a marker of what is missing: the next batch shows how much
+	if h.count == 0 { // a marker of what is missing
+		if seq < head.Seq {
+			return nil, nil // the next batch shows how much
+		}
+		var records uint64
+		if r.known && h.first > r.first {
+			records = h.first - r.first
+		}
+		return nil, r.damaged(r.next, seq, records, "they are missing from the log")
 	}
 	if sum := crc32.Checksum(m.Data(), castagnoli); sum != h.crc {
 		return nil, r.damaged(r.next, seq, r.recordsTo(h), fmt.Sprintf("checksum is %08x, want %08x", sum, h.crc))

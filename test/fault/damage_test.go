@@ -122,8 +122,8 @@ func TestDamageOfTheLogIsReportedWithItsExactRangeAndTheRestIsDelivered(t *testi
 					if e.Lost < lost || e.Lost > lost+ticks {
 						t.Errorf("the books of the new sink say that %d records are lost, want %d (and %d more at most)", e.Lost, lost, ticks)
 					}
-				default: // they had read it all before
-					if e.Lost != 0 {
+				default: // they had read it all before, but for what came after their cursors were saved
+					if e.Lost > ticks {
 						t.Errorf("the books of %s say that %d records are lost, but it had read them", e.Consumer, e.Lost)
 					}
 				}
