@@ -104,6 +104,7 @@ func TestARealAlertmanagerThatForgetsIsToldAgain(t *testing.T) {
 	a, b := sinktest.Alert(1, "am"), sinktest.Alert(2, "am")
 	handle(t, p, l.batch(a, b))
 	told(t, am, "firing", "f2")
+	am.Remembered(t)
 	am.Stop(t)
 	c.add(2 * time.Minute)
 	var re *event.RetryError

@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -89,6 +91,41 @@ func (s *Server) Told() []Notification {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.told)
+}
+
+// lookups matches the metric of how often the server has looked at its notes of
+// whom it told what.
+var lookups = regexp.MustCompile(`(?m)^alertmanager_nflog_queries_total (\d+)$`)
+
+// Remembered waits until the server has noted what its receiver was told, which
+// it does after the answer of that: a server that is stopped before does not
+// know it after a restart. It looks at the notes of an alert before it tells it
+// anew, so where all have been looked at often since, they were written.
+func (s *Server) Remembered(t testing.TB) {
+	t.Helper()
+	count := func() int {
+		resp, err := http.Get(s.URL() + "/metrics")
+		if err != nil {
+			t.Fatalf("alertmanagerd: %v", err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		m := lookups.FindSubmatch(b)
+		if err != nil || m == nil {
+			t.Fatalf("alertmanagerd: no number of look-ups in its metrics (%s, %v)", resp.Status, err)
+		}
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatalf("alertmanagerd: %v", err)
+		}
+		return n
+	}
+	want := count() + 10*len(s.Alerts(t))
+	for deadline := time.Now().Add(time.Minute); count() < want; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("alertmanagerd: %d look-ups after a minute, want %d", count(), want)
+		}
+	}
 }
 
 // Alerts returns the alerts that fire, as GET /api/v2/alerts has them.
