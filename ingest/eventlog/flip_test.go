@@ -66,9 +66,9 @@ func TestAChangedBitStopsNothing(t *testing.T) {
 	}
 }
 
-// flips returns which bytes of a file are to be changed: of the lengths and the
-// sequence of a record in its middle, and a few elsewhere. With WEIR_STRIDE=n it
-// is each nth byte.
+// flips returns which bytes of a file are to be changed: of the lengths, the
+// sequence and the subject of a record in its middle, and a few elsewhere. With
+// WEIR_STRIDE=n it is each nth byte.
 func flips(whole []byte) (at []int) {
 	if n, err := strconv.Atoi(os.Getenv("WEIR_STRIDE")); err == nil && n > 0 {
 		for i := 0; i < len(whole); i += n {
@@ -77,10 +77,12 @@ func flips(whole []byte) (at []int) {
 		return at
 	}
 	middle := 0
-	for middle < len(whole)/2 {
-		middle += int(binary.LittleEndian.Uint32(whole[middle:]) &^ recordHeaders)
+	for next := 0; next < len(whole)/2; {
+		middle = next
+		next += int(binary.LittleEndian.Uint32(whole[middle:]) &^ recordHeaders)
 	}
-	for _, i := range []int{0, 3, 4, 8, 11, 20, 21, 40} {
+	subject := int(binary.LittleEndian.Uint16(whole[middle+20:]))
+	for _, i := range []int{0, 3, 4, 8, 11, 20, 21, recordHead, recordHead + subject, recordHead + subject + 3} {
 		if middle+i < len(whole) {
 			at = append(at, middle+i)
 		}

@@ -98,9 +98,9 @@ func (b *block) sound(r []byte) int {
 	length := binary.LittleEndian.Uint32(r)
 	seq := binary.LittleEndian.Uint64(r[4:])
 	size, subject := int64(length&^recordHeaders), int64(binary.LittleEndian.Uint16(r[20:]))
-	rest := subject
-	if length&recordHeaders != 0 {
-		rest += 4 // the length of the headers
+	rest, headers := subject, length&recordHeaders != 0
+	if headers {
+		rest += 4 // their length
 	}
 	if size < recordHead+recordSum+rest || size > int64(len(r)) || seq&^(recordErased|recordRemoval) >= 1<<48 {
 		return 0
@@ -110,10 +110,18 @@ func (b *block) sound(r []byte) int {
 	if seq&recordRemoval != 0 && len(data) > 0 || seq&recordRemoval == 0 && !b.has(data[:subject]) {
 		return 0
 	}
+	if headers && !startsWithHeaders(data[rest:], binary.LittleEndian.Uint32(data[subject:])) {
+		return 0
+	}
 	if !bytes.Equal(recordSumOf(b.sum, r[4:20], data[:subject], data[rest:]), r[size-recordSum:size]) {
 		return 0
 	}
 	return int(size)
+}
+
+// startsWithHeaders reports whether a message begins with so many bytes of headers.
+func startsWithHeaders(message []byte, n uint32) bool {
+	return int64(n) <= int64(len(message)) && bytes.HasPrefix(message[:n], []byte("NATS/1.0")) && bytes.HasSuffix(message[:n], []byte("\r\n\r\n"))
 }
 
 // has reports whether a subject can be one of the stream's.
