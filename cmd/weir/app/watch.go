@@ -21,6 +21,24 @@ import (
 // editors write in several steps.
 const settleTime = 200 * time.Millisecond
 
+// settleMost is how long that may put off reading them: something else may
+// write to a folder of theirs all the time.
+const settleMost = 2 * time.Second
+
+// settling waits until edits have come to an end.
+type settling struct {
+	*time.Timer
+	since time.Time // of the first change that was not read, zero if there is none
+}
+
+// changed puts off the timer's end after a change.
+func (s *settling) changed(now time.Time) {
+	if s.since.IsZero() {
+		s.since = now
+	}
+	s.Reset(max(0, min(settleTime, s.since.Add(settleMost).Sub(now))))
+}
+
 // lookTime is how often the folders themselves are looked at. Watches belong to
 // a folder, not to its name: one that is moved away, or a link that is turned to
 // another, tells nothing of what stands under the name now.
@@ -81,7 +99,7 @@ func (a *App) watchRules(ctx context.Context) error {
 	f := &folders{w: w, log: a.log, seen: map[string]os.FileInfo{}}
 	f.look(a.cfg.RuleDirs())
 	var beside []string
-	timer := time.NewTimer(settleTime)
+	timer := settling{Timer: time.NewTimer(settleTime)}
 	ticker := time.NewTicker(lookTime)
 	defer ticker.Stop()
 	for {
@@ -90,11 +108,11 @@ func (a *App) watchRules(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			if f.look(append(a.cfg.RuleDirs(), beside...)) {
-				timer.Reset(settleTime)
+				timer.changed(time.Now())
 			}
 		case e := <-w.Events:
 			if e.Op != fsnotify.Chmod {
-				timer.Reset(settleTime)
+				timer.changed(time.Now())
 			}
 		case s := <-a.opts.Reload:
 			a.log.Info("the rule files are looked at", "signal", s.String())
@@ -102,10 +120,11 @@ func (a *App) watchRules(ctx context.Context) error {
 			timer.Reset(0)
 		case err := <-w.Errors:
 			a.log.Warn("watching the rule files failed once; they are read again", "err", err)
-			timer.Reset(settleTime)
+			timer.changed(time.Now())
 		case <-timer.C:
+			timer.since = time.Time{}
 			if beside = a.beside(a.reloadRules(ctx, f.seen)); f.look(beside) {
-				timer.Reset(settleTime) // it may have changed since it was read
+				timer.changed(time.Now()) // it may have changed since it was read
 			}
 		}
 	}
