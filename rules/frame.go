@@ -74,12 +74,21 @@ func (e *Engine) frameEnds(rs *ruleState, en *entry, at int64) bool {
 	if en == nil || len(en.cells) == 0 {
 		return false
 	}
+	some := false
 	for _, spec := range rs.rule.cells {
-		if spec.kind == windowKind && e.fed[spec.numbers[0]] == e.stamp {
-			return en.cell(rs.rule.ends).(*frameCell).touch(at)
+		some = some || spec.kind == windowKind && e.fed[spec.numbers[0]] == e.stamp
+	}
+	if !some {
+		return false
+	}
+	if rs.rule.frame.count { // each event counts for all functions
+		for _, spec := range rs.rule.cells {
+			if spec.kind == windowKind && e.fed[spec.numbers[0]] != e.stamp {
+				en.cell(spec).(*windowCell).w.Pass()
+			}
 		}
 	}
-	return false
+	return en.cell(rs.rule.ends).(*frameCell).touch(at)
 }
 
 // floor is the multiple of d at or before t.

@@ -32,6 +32,7 @@ const stateful = `groups:
       - {alert: Lost, expr: 'absent("25s") and (mode ?? "on") != "off"', match: {device: [a, b, nobody]}}
       - {record: mean, expr: avg_over_time(temperature), window: {tumbling: 10s}}
       - {alert: Framed, expr: max_over_time(temperature) > 22, window: {hopping: 20s, every: 5s}, for: 12s, keep_firing_for: 3s}
+      - {alert: Few, expr: count_over_time(temperature) < 3 and count_over_time(humidity) > 0, window: {count: 4, every: 1}}
       - {alert: Mixed, expr: 'temperature > 12 and count_over_time(temperature, "20s") < 4'}
       - {alert: Both2, expr: 'humidity != 40 and max_over_time(temperature, "15s") > 20', clear: temperature < 15}
 `

@@ -260,7 +260,13 @@ func (w *watch) window(e *Engine, spec *cellSpec, at int64) SeenWindow {
 	case spec.kind != windowKind && spec.kind != durationKind:
 	case spec.frame == nil:
 		from = at - spec.width + 1
-	case !spec.frame.session && !spec.frame.count:
+	case spec.frame.count:
+		n := 0
+		if c, ok := e.here.have(spec.slot).(*windowCell); ok {
+			n = c.w.Len()
+		}
+		all = all[max(0, len(all)-n):]
+	case !spec.frame.session:
 		from = at - spec.frame.size
 	}
 	gone := 0

@@ -127,6 +127,25 @@ func TestWindowsTellTheirSamples(t *testing.T) {
 	mentions(t, text, `avg_over_time(temperature, "1m") = 0.5`, `avg_over_time(temperature, "1m"): 60 samples`, "... and 40 more")
 }
 
+func TestACountTellsItsSamples(t *testing.T) {
+	p := open(t)
+	p.put(ruleSet(t, 0, "groups: [{name: g, rules: [{alert: Moist, expr: max_over_time(temperature) < 30 and max_over_time(humidity) > 80, window: {count: 3}}]}]"))
+	for s, fields := range []string{`{"temperature":20}`, `{"humidity":85}`, `{"temperature":40}`, `{"temperature":22}`, `{"temperature":21}`, `{"humidity":90}`} {
+		p.put(reading(float64(10+s), "f1", fields))
+	}
+	p.put(tick(20))
+	r, _ := p.ask(explain.Request{Alert: p.only("g/Moist", event.Firing).ID})
+	var got []string
+	for _, w := range r.Steps[len(r.Steps)-1].Evaluation.Windows {
+		for _, s := range w.Samples {
+			got = append(got, fmt.Sprint(s.Value))
+		}
+	}
+	if strings.Join(got, " ") != "22 21 90" {
+		t.Errorf("samples %v", got)
+	}
+}
+
 func TestTheRulesOfThenExplain(t *testing.T) {
 	p := open(t)
 	old := "groups: [{name: g, rules: [{alert: Hot, expr: temperature > 30, for: 30s}]}]"

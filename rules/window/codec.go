@@ -21,12 +21,19 @@ import (
 //	first-number before last-number min max | sums, squares, t, tt, product, lost
 //	| count, numbers in order, or count, bins (key count)
 //
+// A Counted window that some events were no samples of is of version 2: behind its
+// samples it has how many events came after each.
+//
 // A sum is the count of its parts and the parts; of sums, squares and so on
 // there are those that needs asks for.
 func (w *Window) AppendBinary(b []byte) []byte {
-	b = append(b, codecVersion, byte(w.spec.Mode))
-	b = binary.AppendVarint(b, w.now)
 	st := w.state
+	version := byte(codecVersion)
+	if st != nil && st.turns != nil {
+		version = turnsVersion
+	}
+	b = append(b, version, byte(w.spec.Mode))
+	b = binary.AppendVarint(b, w.now)
 	if w.spec.Mode == Whole {
 		return w.appendWhole(b)
 	}
@@ -41,10 +48,18 @@ func (w *Window) AppendBinary(b []byte) []byte {
 		b = st.appendBits(b, s)
 		before = s.t
 	}
+	if st.turns != nil {
+		for _, n := range st.turns.taken {
+			b = binary.AppendUvarint(b, uint64(st.turns.now-n))
+		}
+	}
 	return b
 }
 
-const codecVersion = 1
+const (
+	codecVersion = 1
+	turnsVersion = 2
+)
 
 func (st *state) appendBits(b []byte, s sample) []byte {
 	if !s.isText() {
@@ -142,7 +157,8 @@ func Decode(s *Spec, b []byte) (w *Window, rest []byte, err error) {
 func (w *Window) Decode(b []byte) (rest []byte, err error) {
 	*w = Window{spec: w.spec, now: math.MinInt64}
 	r := reader{b: b}
-	if v := r.byte(); r.err == nil && v != codecVersion {
+	v := r.byte()
+	if r.err == nil && v != codecVersion && (v != turnsVersion || w.spec.Mode != Counted) {
 		return b, fmt.Errorf("decode window: version %d, want %d", v, codecVersion)
 	}
 	if m := Mode(r.byte()); r.err == nil && m != w.spec.Mode {
@@ -151,8 +167,8 @@ func (w *Window) Decode(b []byte) (rest []byte, err error) {
 	w.now = r.varint()
 	if w.spec.Mode == Whole {
 		r.whole(w)
-	} else {
-		r.samples(w)
+	} else if n := r.samples(w); v == turnsVersion {
+		r.turns(w, n)
 	}
 	if r.err != nil {
 		return b, fmt.Errorf("decode window: %w", r.err)
@@ -250,14 +266,15 @@ func (r *reader) value() event.Value {
 	return event.FloatValue(r.float(maxNumber))
 }
 
-func (r *reader) samples(w *Window) {
+// samples reads samples, and returns how many there were.
+func (r *reader) samples(w *Window) int {
 	n := r.count(9)
 	var buf [64]sample
 	if ahead := *r; w.spec.Mode != Counted || n <= w.spec.N {
 		if all, ok := ahead.numbers(buf[:0], n); ok {
 			*r = ahead
 			w.fill(all)
-			return
+			return n
 		}
 	}
 	for t, i := int64(0), 0; i < n && r.err == nil; i++ {
@@ -266,6 +283,29 @@ func (r *reader) samples(w *Window) {
 			w.Add(t, v)
 		}
 	}
+	return n
+}
+
+// turns reads how many events came after each of n samples, the last of which
+// are in the window.
+func (r *reader) turns(w *Window, n int) {
+	if n == 0 {
+		r.fail(errValue)
+	}
+	var all []uint32
+	for before := math.MaxInt32; n > 0 && r.err == nil; n-- {
+		if before == 0 {
+			r.fail(errValue)
+			return
+		}
+		before = r.natural(before - 1)
+		all = append(all, -uint32(before))
+	}
+	if r.err != nil {
+		return
+	}
+	w.state.startTurns().taken = all[len(all)-w.Len():]
+	w.expire()
 }
 
 // numbers appends n samples to all, and reports false if some are none of

@@ -78,6 +78,10 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	one := binary.LittleEndian.AppendUint64(nil, math.Float64bits(1))
 	two := binary.LittleEndian.AppendUint64(nil, math.Float64bits(2))
 	at := func(x []byte) []byte { return append([]byte{0}, x...) } // at time 0
+	counted := &Spec{Mode: Counted, N: 5, Needs: needs}
+	passed := func(ages ...byte) []byte {
+		return append(slices.Concat([]byte{2, byte(Counted), 0, 2}, at(one), at(two)), ages...)
+	}
 	session := func(n int, order ...[]byte) []byte {
 		b := binary.AppendUvarint([]byte{1, byte(Whole), 0}, uint64(n))
 		b = binary.AppendUvarint(b, uint64(n))
@@ -101,6 +105,13 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 		{"a time that goes back", sliding, slices.Concat([]byte{1, 0, 0, 2}, at(one), binary.AppendUvarint(nil, 1<<63+1), two), false},
 		{"an infinite number", sliding, append([]byte{1, 0, 0, 1}, at(appendFloats(nil, math.Inf(1)))...), false},
 		{"a text that is too long", sliding, append([]byte{1, 0, 0, 1}, append(at(appendFloats(nil, math.Float64frombits(textBits))), 0xff, 0xff, 0xff, 0xff, 0x7f)...), false},
+		{"events between samples", counted, passed(3, 1), true},
+		{"events between samples, the first of which is too old", counted, passed(7, 1), true},
+		{"samples of one event", counted, passed(1, 1), false},
+		{"samples of events in another order", counted, passed(1, 3), false},
+		{"fewer events than samples", counted, passed(3), false},
+		{"a number of events that cannot be", counted, passed(0xff, 0xff, 0xff, 0xff, 0x1f, 1), false},
+		{"events between no samples", counted, []byte{2, byte(Counted), 0, 0}, false},
 		{"a session", whole, session(2, []byte{2}, one, two), true},
 		{"numbers out of order", whole, session(2, []byte{2}, two, one), false},
 		{"fewer numbers than it says", whole, session(3, []byte{2}, one, two), false},
@@ -133,6 +144,9 @@ func FuzzDecode(f *testing.F) {
 			f.Add(filled(s, n).AppendBinary(nil))
 		}
 	}
+	w := filled(specs[2], 40)
+	w.Pass()
+	f.Add(w.AppendBinary(nil))
 	f.Add([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, s := range specs {
@@ -160,6 +174,7 @@ func FuzzDecode(f *testing.F) {
 					for _, w := range []*Window{w, again} {
 						w.Add(w.now-i, event.FloatValue(float64(i)))
 						w.Add(w.now+i, event.StringValue("x"))
+						w.Pass()
 						if w.now < math.MaxInt64-1000 {
 							w.Advance(w.now + 2)
 						}

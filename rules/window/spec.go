@@ -8,7 +8,7 @@ type Mode uint8
 const (
 	Sliding Mode = iota // samples with time in (now-width, now], Prometheus's left-open range
 	Aligned             // samples with time in [end-width, end): tumbling and hopping windows, evaluated at their end
-	Counted             // the last N samples
+	Counted             // samples of the last N events: of each Add and Pass
 	Whole               // all samples since Reset (sessions); stores no samples, only accumulators
 )
 

@@ -56,6 +56,9 @@ func (st *state) clear() {
 	if st.texts != nil {
 		st.texts = nil
 	}
+	if st.turns != nil {
+		st.turns = nil
+	}
 	if st.squares != nil {
 		st.squares.clear()
 	}

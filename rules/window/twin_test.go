@@ -16,6 +16,9 @@ type twin struct {
 	list []held // by time, those at one time in the order of arrival
 	// what a Whole window saw in order
 	inOrder []held
+	// of a Counted window: how many events it was told of, and which of them the list is
+	events int
+	taken  []int
 }
 
 type held struct {
@@ -52,6 +55,13 @@ func (w *twin) add(t int64, v event.Value) {
 		i--
 	}
 	w.list = slices.Insert(w.list, i, h)
+	w.events++
+	w.taken = append(w.taken, w.events)
+	w.drop()
+}
+
+func (w *twin) pass() {
+	w.events++
 	w.drop()
 }
 
@@ -62,8 +72,8 @@ func (w *twin) drop() {
 	case Aligned:
 		w.list = slices.DeleteFunc(w.list, func(h held) bool { return h.t < w.now-w.spec.Width && w.now != math.MinInt64 })
 	case Counted:
-		if n := len(w.list) - w.spec.N; n > 0 {
-			w.list = slices.Clone(w.list[n:])
+		for len(w.list) > 0 && w.taken[0] <= w.events-w.spec.N {
+			w.list, w.taken = slices.Clone(w.list[1:]), w.taken[1:]
 		}
 	}
 }
@@ -75,7 +85,7 @@ func (w *twin) advance(now int64) {
 	}
 }
 
-func (w *twin) reset() { w.list, w.inOrder = nil, nil }
+func (w *twin) reset() { w.list, w.inOrder, w.taken = nil, nil, nil }
 
 func (w *twin) entered() []held {
 	var in []held

@@ -44,6 +44,7 @@ type needed struct {
 	order    *quantiles
 	texts    *texts // nil until there is one
 	whole    *whole
+	turns    *turns // of Counted; nil until an event passes
 }
 
 // plain are what states without more than a sum share; they never change.
@@ -137,7 +138,13 @@ func (w *Window) Add(t int64, v event.Value) {
 	default:
 		st.insert(st.place(t), s)
 	}
-	if w.spec.Mode == Counted && st.samples.len() > w.spec.N {
+	if w.spec.Mode != Counted {
+		return
+	}
+	if st.turns != nil {
+		st.turns.take()
+		w.expire()
+	} else if st.samples.len() > w.spec.N {
 		st.leave()
 	}
 }
@@ -293,6 +300,9 @@ func (w *Window) Size() int {
 	}
 	if st.texts != nil && len(st.texts.numbers) > 0 {
 		n += part + st.texts.bytes + 56*len(st.texts.numbers)
+	}
+	if st.turns != nil {
+		n += part + 4*len(st.turns.taken)
 	}
 	if st.whole != nil {
 		n += 2 * part

@@ -105,6 +105,11 @@ func history(t *testing.T, s *Spec, kind int, seed uint64) {
 				t.Fatalf("%s: Decode: rest %q, error %v", what, rest, err)
 			}
 			w = back
+		case k == 37 && s.Mode == Counted:
+			for range r.IntN(min(s.N, 40) + 2) {
+				w.Pass()
+				ref.pass()
+			}
 		}
 		v := randomValue(r, kind)
 		w.Add(at, v)
@@ -127,11 +132,20 @@ func rebuilt(t *testing.T, w *Window, ref *twin, what string) {
 	t.Helper()
 	fresh := New(ref.spec)
 	fresh.Advance(ref.now)
-	for _, h := range ref.list {
+	for i, h := range ref.list {
 		if h.text {
 			fresh.Add(h.t, event.StringValue(h.s))
 		} else {
 			fresh.Add(h.t, event.FloatValue(h.x))
+		}
+		if ref.spec.Mode == Counted {
+			next := ref.events + 1
+			if i < len(ref.list)-1 {
+				next = ref.taken[i+1]
+			}
+			for range next - ref.taken[i] - 1 {
+				fresh.Pass()
+			}
 		}
 	}
 	for _, f := range allFuncs {
