@@ -190,8 +190,8 @@ func (r *Reader) fromLog(ctx context.Context, head Head) (*sealed, error) {
 			return nil, nil // the next batch shows how much
 		}
 		var records uint64
-		if r.known && h.first > r.first {
-			records = h.first - r.first
+		if r.known && head.Records > r.first { // what the next batch will begin with, whatever the marker says
+			records = head.Records - r.first
 		}
 		return nil, r.damaged(r.next, seq, records, "they are missing from the log")
 	}
