@@ -1,9 +1,12 @@
 package eventlog
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minio/highwayhash"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -45,52 +49,132 @@ const (
 )
 
 // inspectFor bounds the time that is spent on looking for damage in the files
-// of a partition, which may be many: the newest come first.
-const inspectFor = 5 * time.Second
-
-// maxGap is how far apart two sequences that follow each other in a file of the
-// log are believed to be. They have no gaps but for damage.
-const maxGap = 1 << 20
+// of a partition, which may be many: the newest come first. It counts where the
+// server trusts its index and reads no file; else it reads them all, too, and
+// cuts off a file where it finds damage: then each of them is looked through.
+const inspectFor = 2 * time.Second
 
 // storedStream is a stream as the server keeps it.
 type storedStream struct {
-	name  string
-	dir   string // of its files
-	files []string
-	index time.Time // when its index was written, zero if there is none
-	log   *slog.Logger
+	name    string
+	dir     string   // of its files
+	keep    string   // where files that were damaged are kept
+	files   []string // oldest first
+	index   index
+	buf     bytes.Buffer // of the file that is looked at
+	damaged bool         // it was found to be
+	log     *slog.Logger
 }
 
-// prepare makes the streams under dir safe to open.
-func prepare(dir string, log *slog.Logger) {
+// prepare makes the streams under dir safe to open. It fails if a partition of
+// the log is damaged and was not mended: the server would cut off what is sound.
+func prepare(dir string, log *slog.Logger) error {
 	all, _ := filepath.Glob(filepath.Join(dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", "*", "msgs")) // the pattern is well-formed, so there is no error
 	for _, msgs := range all {
-		s := storedStream{name: filepath.Base(filepath.Dir(msgs)), dir: msgs, log: log}
-		s.files, _ = filepath.Glob(filepath.Join(msgs, "*.blk"))
-		slices.SortFunc(s.files, func(a, b string) int { return cmp.Compare(blockNumber(a), blockNumber(b)) })
-		if info, err := os.Stat(filepath.Join(msgs, "index.db")); err == nil {
-			s.index = info.ModTime()
+		s := openStored(msgs, filepath.Join(dir, "damaged"), log)
+		err := s.prepare()
+		if err != nil && s.ofTheLog() && s.damaged {
+			return fmt.Errorf("mend stream %s of the log: %w", s.name, err)
 		}
-		if err := s.prepare(); err != nil {
-			// The server may well be able to read what can't be mended.
+		if err != nil {
+			// The server may well be able to read what can't be looked at here.
 			log.Error("the log's store was not looked through for damage", "stream", s.name, "err", err)
 		}
 	}
+	return nil
 }
 
+func openStored(msgs, keep string, log *slog.Logger) *storedStream {
+	s := &storedStream{name: filepath.Base(filepath.Dir(msgs)), dir: msgs, keep: keep, log: log}
+	all, _ := filepath.Glob(filepath.Join(msgs, "*.blk"))
+	for _, name := range all {
+		if blockNumber(name) >= 0 {
+			s.files = append(s.files, name)
+		}
+	}
+	slices.SortFunc(s.files, func(a, b string) int { return cmp.Compare(blockNumber(a), blockNumber(b)) })
+	s.index = s.readIndex()
+	return s
+}
+
+// blockNumber returns the number of a file, or -1 for a name that the server
+// doesn't give: somebody's copy is none of our business.
 func blockNumber(name string) int {
-	n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(name), ".blk"))
-	if err != nil {
-		return -1 // the server knows no such file
+	digits, _ := strings.CutSuffix(filepath.Base(name), ".blk")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 0 || strconv.Itoa(n) != digits {
+		return -1
 	}
 	return n
 }
 
-func (s *storedStream) ofTheLog() bool { return strings.HasPrefix(s.name, "WEIR_LOG_") }
+// index is what the server's index of a stream says.
+type index struct {
+	current bool // the files end as they did when it was written, so that the server goes by it
+	last    uint64
+}
+
+// readIndex reads the stream's index: the numbers of messages and bytes, the
+// first sequence and its time, the last sequence, much more, the checksum of the
+// last record of the last file, and its own.
+func (s *storedStream) readIndex() (x index) {
+	b, err := os.ReadFile(filepath.Join(s.dir, "index.db"))
+	if err != nil || len(b) < 32 {
+		return x
+	}
+	key := sha256.Sum256([]byte(s.name))
+	sum, err := highwayhash.New64(key[:])
+	if err != nil {
+		return x
+	}
+	body := b[:len(b)-recordSum]
+	if !bytes.Equal(recordSumOf(sum, body), b[len(body):]) {
+		return x
+	}
+	x.current = len(s.files) > 0 && bytes.Equal(body[len(body)-recordSum:], lastBytes(s.files[len(s.files)-1]))
+	for at, i := 2, 0; i < 5; i++ { // a signed number takes as many bytes as an unsigned one
+		v, n := binary.Uvarint(body[at:])
+		if n <= 0 {
+			return x
+		}
+		if at += n; i == 4 {
+			x.last = v
+		}
+	}
+	return x
+}
+
+// lastBytes returns where a file has the checksum of its last record.
+func lastBytes(name string) []byte {
+	b := make([]byte, recordSum)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Size() < recordSum {
+		return b // as the server has it
+	} else if _, err := f.ReadAt(b, info.Size()-recordSum); err != nil {
+		return nil
+	}
+	return b
+}
+
+func (s *storedStream) ofTheLog() bool { return strings.HasPrefix(s.name, partitionStreams) }
+
+// partitionStreams is what the names of the partitions' streams begin with.
+const partitionStreams = "WEIR_LOG_"
 
 func (s *storedStream) prepare() error {
+	left, _ := filepath.Glob(filepath.Join(s.dir, mending))
+	for _, name := range left { // the process died while it mended
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
 	if s.ofTheLog() {
-		if damaged, err := s.looksDamaged(); err != nil || !damaged {
+		var err error
+		if s.damaged, err = s.looksDamaged(); err != nil || !s.damaged {
 			return err
 		}
 		s.log.Error("a partition of the log is damaged: all of it is looked through", "stream", s.name, "files", len(s.files))
@@ -99,68 +183,93 @@ func (s *storedStream) prepare() error {
 }
 
 // looksDamaged reports whether the server could be led astray by the files of a
-// partition. It reads all of those that the server would, too, because its index
-// is older, and follows the records of the others.
+// partition. It reads them if the server will, and else follows their records.
 func (s *storedStream) looksDamaged() (bool, error) {
 	deadline := time.Now().Add(inspectFor)
+	after := uint64(0) // first sequence of the files that follow
 	for _, name := range slices.Backward(s.files) {
-		if time.Now().After(deadline) {
-			return false, nil
+		if s.index.current {
+			if time.Now().After(deadline) {
+				return false, nil
+			}
+			first, plain, err := s.follow(name, after)
+			if err != nil {
+				return false, err
+			}
+			if plain {
+				if first > 0 {
+					after = first
+				}
+				continue
+			}
 		}
-		info, err := os.Stat(name)
-		if err != nil {
-			return false, err
-		}
-		whole := true
-		if info.ModTime().After(s.index) {
-			_, whole, err = s.read(name)
-		} else {
-			whole, err = s.follow(name)
-		}
+		b, whole, err := s.read(name)
 		if err != nil || !whole {
-			return !whole, err
+			return err == nil, err
+		}
+		if first := b.first(); first > 0 {
+			after = first
 		}
 	}
 	return false, nil
 }
 
+// window is how much of a file is read at once where its records are followed.
+const window = 4 << 10
+
 // follow reports whether the records of a partition's file follow each other to
-// its end, with sequences that do, and have subjects as long as the partition's.
-func (s *storedStream) follow(name string) (bool, error) {
+// its end, with subjects as long as the partition's and with sequences that
+// follow each other to that which the next file begins with (0: to the last one
+// that the index knows). One whose records don't may still be whole. first is the
+// sequence that it begins with.
+func (s *storedStream) follow(name string, after uint64) (first uint64, plain bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
-	var head [recordHead]byte
-	partition, _ := strings.CutPrefix(s.name, "WEIR_LOG_")
-	subject := len(subjectOf(partition))
-	last := uint64(0)
-	at := int64(0)
-	for at < info.Size() {
-		if _, err := f.ReadAt(head[:], at); errors.Is(err, io.EOF) {
-			return false, nil
-		} else if err != nil {
-			return false, err
+	subject := len(s.subject())
+	last, from, buf := uint64(0), int64(0), make([]byte, 0, window)
+	for at := int64(0); at < info.Size(); {
+		if at < from || at+recordHead > from+int64(len(buf)) {
+			n, err := f.ReadAt(buf[:window], at)
+			if err != nil && !errors.Is(err, io.EOF) {
+				return 0, false, err
+			}
+			if from, buf = at, buf[:n]; n < recordHead {
+				return 0, false, nil
+			}
 		}
-		size := int64(binary.LittleEndian.Uint32(head[:]) &^ recordHeaders)
-		if size < recordHead+recordSum {
-			return false, nil
+		head := buf[at-from:]
+		size := int64(binary.LittleEndian.Uint32(head) &^ recordHeaders)
+		if size < recordHead+recordSum || size > info.Size()-at {
+			return 0, false, nil
 		}
 		if seq := binary.LittleEndian.Uint64(head[4:]); seq&recordRemoval == 0 {
-			seq &^= recordErased
-			if int(binary.LittleEndian.Uint16(head[20:])) != subject || last > 0 && (seq <= last || seq-last > maxGap) {
-				return false, nil
+			if last > 0 && seq != last+1 || int(binary.LittleEndian.Uint16(head[20:])) != subject {
+				return 0, false, nil
+			}
+			if first == 0 {
+				first = seq
 			}
 			last = seq
 		}
 		at += size
 	}
-	return at == info.Size(), nil
+	if after == 0 {
+		after = s.index.last + 1
+	}
+	return first, last == 0 || last+1 == after, nil
+}
+
+// subject returns the subject of a partition.
+func (s *storedStream) subject() string {
+	partition, _ := strings.CutPrefix(s.name, partitionStreams)
+	return subjectOf(partition)
 }
 
 // forgetIndex removes the index of the stream whose files are in dir: the server

@@ -56,6 +56,32 @@ func holder(path string) string {
 	return ""
 }
 
+// sameOwner gives a file the mode and the owner of another: root may look at a
+// log that another user's process is to open again.
+func sameOwner(name, as string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(as, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: as, Err: err}
+	}
+	if err := os.Chmod(name, os.FileMode(st.Mode&0o777)); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Chown(name, int(st.Uid), int(st.Gid))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
 // freeBytes returns what an unprivileged process may still write to the file
 // system that dir is on.
 func freeBytes(dir string) (int64, error) {

@@ -59,7 +59,9 @@ func startEmbedded(opts server.Options, dir string, log *slog.Logger) (*embedded
 }
 
 func (e *embedded) start() error {
-	prepare(e.opts.StoreDir, e.log)
+	if err := prepare(e.opts.StoreDir, e.log); err != nil {
+		return err
+	}
 	opts := e.opts // the server completes its own copy
 	ns, err := server.NewServer(&opts)
 	if err != nil {

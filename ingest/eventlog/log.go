@@ -26,8 +26,9 @@ type Config struct {
 	Replicas   int    // of each stream in a cluster; default 1
 
 	// Inspect opens the log as it is, to look at it: nothing of it is made or
-	// changed, so Partitions, Replicas, MaxAge and MaxBytes don't count. Open
-	// returns ErrNoLog where there is none.
+	// changed, so Partitions, Replicas, MaxAge and MaxBytes don't count; but what
+	// is damaged is mended, or the server could not be started. Open returns
+	// ErrNoLog where there is none.
 	Inspect bool
 
 	MaxAge   time.Duration // batches older than this are removed; 0 keeps them

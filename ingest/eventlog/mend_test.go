@@ -41,11 +41,11 @@ func TestOnlyWhatIsDamagedIsTakenOut(t *testing.T) {
 			for i >= at[hit+1] {
 				hit++
 			}
-			kept, places := b.without(false, lastRecord{})
+			kept, places := b.without(nil)
 			if want := append(bytes.Clone(whole.bytes[:at[hit]]), whole.bytes[at[hit+1]:]...); places != 1 || !bytes.Equal(kept, want) {
 				t.Fatalf("bit %d of byte %d, in record %d: %d bytes are kept, want %d; %d places", bit, i, hit, len(kept), len(want), places)
 			}
-			kept, _ = b.without(true, lastRecord{})
+			kept, _ = b.without(&markers{subject: "weir.log.0", end: count + 6})
 			marked := &block{stream: whole.stream, sum: whole.sum, bytes: kept}
 			marked.scan()
 			if len(marked.places) != count {
@@ -68,8 +68,7 @@ func FuzzBlock(f *testing.F) {
 	for i := range 3 {
 		whole.bytes = append(whole.bytes, testRecord(whole, uint64(i+1), "weir.log.0", "message")...)
 	}
-	last := lastRecord{seq: 3, subject: []byte("weir.log.0")}
-	whole.bytes = append(whole.bytes, whole.marker(last, 4)...)
+	whole.bytes = append(whole.bytes, whole.marker(&markers{subject: "weir.log.0", last: lastRecord{seq: 3}}, 4)...)
 	f.Add(whole.bytes)
 	f.Add(whole.bytes[:len(whole.bytes)-3])
 	f.Add(whole.bytes[5:])
@@ -87,7 +86,7 @@ func FuzzBlock(f *testing.F) {
 		if at != len(in) {
 			t.Fatalf("places end at %d of %d", at, len(in))
 		}
-		kept, _ := b.without(false, lastRecord{})
+		kept, _ := b.without(nil)
 		again := testBlock(t)
 		again.bytes = kept
 		again.scan()
@@ -96,6 +95,7 @@ func FuzzBlock(f *testing.F) {
 				t.Fatalf("%x is left of %x", kept[p.from:p.to], in)
 			}
 		}
-		b.without(true, lastRecord{})
+		b.without(&markers{subject: "weir.log.0"})
+		b.unfinished(in, 0)
 	})
 }

@@ -72,7 +72,7 @@ func openPartition(ctx context.Context, l *Log, id, count int, furthest Cursor) 
 		maxBytes = l.cfg.MaxBytes / int64(count)
 	}
 	var err error
-	name := fmt.Sprintf("WEIR_LOG_%d", id)
+	name := partitionStreams + p.name
 	if l.cfg.Inspect {
 		if p.stream, err = l.js.Stream(ctx, name); err != nil {
 			return nil, err

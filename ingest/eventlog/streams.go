@@ -114,7 +114,7 @@ func (l *Log) countStreams(ctx context.Context) (int, error) {
 	n := 0
 	names := l.js.StreamNames(ctx, jetstream.WithStreamListSubject("weir.log.*"))
 	for name := range names.Name() {
-		if i, err := strconv.Atoi(strings.TrimPrefix(name, "WEIR_LOG_")); err == nil {
+		if i, err := strconv.Atoi(strings.TrimPrefix(name, partitionStreams)); err == nil {
 			n = max(n, i+1)
 		}
 	}
