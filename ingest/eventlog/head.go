@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -36,7 +35,7 @@ func (p *Partition) findHead(ctx context.Context, furthest Cursor) error {
 	if err != nil {
 		return fmt.Errorf("read its state: %w", err)
 	}
-	last, records, err := p.newest(ctx, info.State.Msgs)
+	last, records, err := p.newest(ctx, info.State)
 	if err != nil {
 		return err
 	}
@@ -62,25 +61,31 @@ func (p *Partition) findHead(ctx context.Context, furthest Cursor) error {
 	return nil
 }
 
-// newest returns the last batch that is there, and how many records the
-// partition held after it.
-func (p *Partition) newest(ctx context.Context, msgs uint64) (seq, records uint64, err error) {
-	if msgs == 0 {
+// lookBack is how many damaged batches at the end of a partition are passed in
+// search of one that can be read.
+const lookBack = 1000
+
+// newest returns the last batch that can be read, and how many records the
+// partition held after it; 0 if there is none.
+func (p *Partition) newest(ctx context.Context, state jetstream.StreamState) (seq, records uint64, err error) {
+	if state.Msgs == 0 {
 		return 0, 0, nil
 	}
 	m, err := p.stream.GetLastMsgForSubject(ctx, p.subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, 0, nil
+	for seq = state.LastSeq; ; seq-- {
+		if err == nil {
+			if h, herr := parseHeader(m.Header); herr == nil {
+				p.until = h.to
+				return m.Sequence, h.first + h.count, nil
+			}
+		} else if ctx.Err() != nil || Unavailable(err) {
+			return 0, 0, fmt.Errorf("read the last batch: %w", err)
+		}
+		if seq < state.FirstSeq || seq == 0 || state.LastSeq-seq == lookBack {
+			return 0, 0, nil
+		}
+		m, err = p.stream.GetMsg(ctx, seq)
 	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the last batch: %w", err)
-	}
-	h, err := parseHeader(m.Header)
-	if err != nil {
-		return 0, 0, fmt.Errorf("batch %d: %w", m.Sequence, err)
-	}
-	p.until = h.to
-	return m.Sequence, h.first + h.count, nil
 }
 
 // raise makes the stream, whose end is before a cursor's place, go on behind
