@@ -67,8 +67,8 @@ func TestAChangedBitStopsNothing(t *testing.T) {
 }
 
 // flips returns which bytes of a file are to be changed: of the lengths, the
-// sequence and the subject of a record in its middle, the headers of the last
-// one, and a few elsewhere. With WEIR_STRIDE=n it is each nth byte.
+// sequence and the subject of a record in its middle, of the length of the last
+// one's headers, and a few elsewhere. With WEIR_STRIDE=n it is each nth byte.
 func flips(whole []byte) (at []int) {
 	if n, err := strconv.Atoi(os.Getenv("WEIR_STRIDE")); err == nil && n > 0 {
 		for i := 0; i < len(whole); i += n {
@@ -92,7 +92,7 @@ func flips(whole []byte) (at []int) {
 		last = next
 		next += int(binary.LittleEndian.Uint32(whole[last:]) &^ recordHeaders)
 	}
-	return append(at, 3, last+recordHead+int(binary.LittleEndian.Uint16(whole[last+20:]))+6, len(whole)-1)
+	return append(at, 3, last+recordHead+int(binary.LittleEndian.Uint16(whole[last+20:])), len(whole)-1)
 }
 
 // filled makes a log with something in each of its stores.
