@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -278,5 +280,42 @@ func TestConfigErrorsNameTheirKey(t *testing.T) {
 	}
 	if err := Default().Validate(); err != nil {
 		t.Errorf("the defaults are invalid: %v", err)
+	}
+}
+
+// What the connections of a client do to each other while one takes over from
+// another is for the race detector to see; that the last one works is not.
+func TestAClientThatTakesItsSessionOverAgainAndAgainIsServed(t *testing.T) {
+	const clients, rounds = 4, 40
+	st := &memStore{m: map[string][]byte{}}
+	r := start(t, func(_ *Config, d *Deps) { d.Store = st })
+	var wg sync.WaitGroup
+	for i := range clients {
+		id := fmt.Sprint("again", i)
+		hour := "\x11\x00\x00\x0e\x10" // session expiry
+		connects := []string{connectPacket(id, true, false, ""), connectPacket(id, false, false, ""), connectPacket(id, false, true, hour), connectPacket(id, true, true, hour)}
+		ends := []string{"", "\xe0\x00", frame(0xe0, "\x00\x05\x11\x00\x00\x00\x01")}
+		for k := range rounds {
+			c := r.dial()
+			wg.Go(func() { // nothing that it writes need arrive: the next one ends it at any moment
+				props := ""
+				if c.v5 = k%len(connects) >= 2; c.v5 {
+					props = "\x00"
+				}
+				_, _ = c.nc.Write([]byte(connects[k%len(connects)] + frame(0x82, id16(9)+props+str("sensors/#")+"\x01")))
+				for n := 1; n <= 20; n++ {
+					_, _ = c.nc.Write([]byte(c.pub("sensors/a", id, n%3, n) + "\xc0\x00"))
+				}
+				_, _ = c.nc.Write([]byte(ends[k%len(ends)]))
+			})
+			go func() { _, _ = io.Copy(io.Discard, c.nc) }() // ended by the broker, or by the end of the test
+			time.Sleep(time.Duration(k%4) * time.Millisecond)
+		}
+	}
+	wg.Wait()
+	for i := range clients {
+		c := r.dial().connect(fmt.Sprint("again", i), true, false, "")
+		c.send(c.pub("sensors/a", "last", 1, 1))
+		c.expect("PUBACK", ack(typePuback, 1))
 	}
 }

@@ -230,7 +230,9 @@ func (b *Broker) dropRetained(topic string) {
 
 // saveSession stores a session that is to outlive its connection.
 func (b *Broker) saveSession(cl *mqtt.Client) {
-	if b.deps.Store == nil || cl.Net.Inline && connOf(cl) == nil {
+	// Inline is written by the goroutine of a client that has a connection, and
+	// this may be another, which takes its session over.
+	if b.deps.Store == nil || connOf(cl) == nil && cl.Net.Inline {
 		return
 	}
 	b.mu.Lock()
